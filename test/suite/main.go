@@ -1,0 +1,238 @@
+// Command suite runs the project's tests the way `make test` and `make check` need them: with the race detector for all
+// that links neither Kubernetes nor the etcd server, without it for the rest (their instrumented builds take longer
+// than the tests), and a count at the end that a machine can read.
+//
+//	suite test     vet and all tests; the heavy packages without -race
+//	suite race     the tests that `test` ran without -race, with it
+//	suite fuzz D   every fuzz target for duration D in all
+//
+// The last line is "N passed, N failed". The exit code is 1 if anything failed.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+const module = "penstock.dev/penstock"
+
+// heavy are the libraries whose race-instrumented build is left to `suite race`.
+var heavy = []string{"k8s.io/apimachinery/", "go.etcd.io/etcd/server/"}
+
+func main() {
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "usage: suite test|race|fuzz DURATION")
+		os.Exit(2)
+	}
+	var passed, failed int
+	var err error
+	switch os.Args[1] {
+	case "test":
+		passed, failed, err = test()
+	case "race":
+		passed, failed, err = race()
+	case "fuzz":
+		total, perr := time.ParseDuration(strings.Join(os.Args[2:], ""))
+		if perr != nil {
+			fmt.Fprintln(os.Stderr, "suite fuzz:", perr)
+			os.Exit(2)
+		}
+		passed, failed, err = fuzz(total)
+	default:
+		fmt.Fprintf(os.Stderr, "suite: unknown suite %q\n", os.Args[1])
+		os.Exit(2)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "suite:", err)
+		failed++
+	}
+	fmt.Printf("%d passed, %d failed\n", passed, failed)
+	if failed > 0 || passed == 0 {
+		os.Exit(1)
+	}
+}
+
+func test() (passed, failed int, err error) {
+	if err := run("go", "vet", "./..."); err != nil {
+		return 0, 1, err
+	}
+	light, rest, err := split()
+	if err != nil {
+		return 0, 1, err
+	}
+	for _, s := range []struct {
+		flags, pkgs []string
+	}{{[]string{"-race"}, light}, {nil, rest}} {
+		p, f := goTest(s.flags, s.pkgs)
+		passed, failed = passed+p, failed+f
+	}
+	return passed, failed, nil
+}
+
+func race() (passed, failed int, err error) {
+	_, rest, err := split()
+	if err != nil {
+		return 0, 1, err
+	}
+	passed, failed = goTest([]string{"-race"}, rest)
+	return passed, failed, nil
+}
+
+// split sorts the packages that have tests by whether they, or their tests, link a heavy library.
+func split() (light, rest []string, err error) {
+	out, err := output("go", "list", "-test", "-f", `{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}`, "./...")
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, pkg := range strings.Fields(out) {
+		if strings.ContainsAny(pkg, "[.test") && strings.HasSuffix(pkg, ".test") {
+			continue
+		}
+		if !strings.HasPrefix(pkg, module) || slices.Contains(light, pkg) || slices.Contains(rest, pkg) {
+			continue
+		}
+		deps, err := output("go", "list", "-deps", "-test", pkg)
+		if err != nil {
+			return nil, nil, err
+		}
+		if slices.ContainsFunc(heavy, func(h string) bool { return strings.Contains(deps, h) }) {
+			rest = append(rest, pkg)
+		} else {
+			light = append(light, pkg)
+		}
+	}
+	return light, rest, nil
+}
+
+// goTest runs go test and counts tests, subtests included. A package that fails without a failing test (it does not
+// build, it panics in TestMain) counts as one failure.
+func goTest(flags, pkgs []string) (passed, failed int) {
+	if len(pkgs) == 0 {
+		return 0, 0
+	}
+	args := append([]string{"test", "-json", "-timeout=12m"}, flags...)
+	cmd := exec.Command("go", append(args, pkgs...)...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 0, 1
+	}
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 0, 1
+	}
+	logs := map[string][]string{}  // output of each test until it ends
+	broken := map[string]bool{}    // packages in which a test failed
+	lines := bufio.NewScanner(out) // one JSON value a line
+	lines.Buffer(nil, 8<<20)
+	for lines.Scan() {
+		var e struct {
+			Action, Package, Test, Output string
+			Elapsed                       float64
+		}
+		if json.Unmarshal(lines.Bytes(), &e) != nil {
+			fmt.Println(lines.Text())
+			continue
+		}
+		key := e.Package + " " + e.Test
+		short := strings.TrimPrefix(e.Package, module+"/")
+		switch e.Action {
+		case "output", "build-output":
+			logs[key] = append(logs[key], e.Output)
+		case "pass":
+			if e.Test != "" {
+				passed++
+			} else {
+				fmt.Printf("ok    %-28s %6.1fs %s\n", short, e.Elapsed, strings.Join(flags, " "))
+			}
+			delete(logs, key)
+		case "skip":
+			if e.Test != "" { // no test of this project may skip itself
+				fmt.Printf("SKIP  %s %s\n", short, e.Test)
+				failed++
+			}
+		case "fail":
+			if e.Test != "" {
+				failed++
+				broken[e.Package] = true
+			} else {
+				if !broken[e.Package] {
+					failed++
+				}
+				fmt.Printf("FAIL  %s\n", short)
+			}
+			fmt.Print(strings.Join(logs[key], ""))
+			delete(logs, key)
+		}
+	}
+	if err := cmd.Wait(); err != nil && failed == 0 {
+		for _, l := range logs {
+			fmt.Print(strings.Join(l, ""))
+		}
+		fmt.Fprintln(os.Stderr, "go test:", err)
+		failed++
+	}
+	return passed, failed
+}
+
+var fuzzFunc = regexp.MustCompile(`(?m)^func (Fuzz[A-Za-z0-9_]+)\(f \*testing\.F\)`)
+
+// fuzz gives every target its share of total, at least 2 s.
+func fuzz(total time.Duration) (passed, failed int, err error) {
+	type target struct{ dir, name string }
+	var targets []target
+	err = filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		src, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, m := range fuzzFunc.FindAllSubmatch(src, -1) {
+			targets = append(targets, target{"./" + filepath.Dir(path), string(m[1])})
+		}
+		return nil
+	})
+	if err != nil || len(targets) == 0 {
+		return 0, 1, fmt.Errorf("find fuzz targets: %d found: %w", len(targets), err)
+	}
+	share := max(total/time.Duration(len(targets)), 2*time.Second)
+	for _, f := range targets {
+		fmt.Printf("fuzz  %s %s for %s\n", f.dir, f.name, share)
+		if err := run("go", "test", "-run=^$", "-fuzz=^"+f.name+"$", "-fuzztime="+share.String(), f.dir); err != nil {
+			failed++
+			continue
+		}
+		passed++
+	}
+	return passed, failed, nil
+}
+
+func run(name string, args ...string) error {
+	cmd := exec.Command(name, args...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
+	}
+	return nil
+}
+
+func output(name string, args ...string) (string, error) {
+	cmd := exec.Command(name, args...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
+	}
+	return string(out), nil
+}
