@@ -5,25 +5,20 @@ import (
 	"net/url"
 )
 
-// compiled is the lookup form of a snapshot.
-type compiled struct{}
-
-// Compile makes the lookup form. It fails only on what Translate should have refused (a bad regular expression, a
-// target without Backend), naming the rule. The receiver is not changed; Compile of a compiled snapshot is itself.
-func (s *Snapshot) Compile() (*Snapshot, error) { panic("todo") }
-
 // Query is a request as the table sees it.
 type Query struct {
 	// Port of the listener the request came in on; 0: any listener of Protocol.
 	Port     int
 	Protocol Protocol
-	// Host without port, lower case.
-	Host   string
+	// Host without port, lower case, without a dot at the end.
+	Host string
+	// Path as it came, escaped and without query (url.URL.EscapedPath): Decide brings it into the form of CleanPath.
 	Path   string
 	Method string
 	Header http.Header
+	// Values of the query; may be nil if Snapshot.ReadsQuery is false.
 	Values url.Values
-	// Caller. Cluster is empty at a spoke.
+	// The caller. Cluster is empty at a spoke.
 	Cluster, Namespace, ServiceAccount string
 	// Method of proof: "", ip, token, spiffe.
 	Proof string
@@ -37,6 +32,7 @@ type Reason string
 // The reasons of Decide. None is the zero value: the request may go on.
 const (
 	None             Reason = ""
+	BadPath          Reason = "bad-path" // 400: CleanPath refused it
 	NoListener       Reason = "no-listener"
 	NoRoute          Reason = "no-route"
 	NoBackend        Reason = "no-backend"        // rule without usable target: 500 (Gateway API)
@@ -44,7 +40,7 @@ const (
 	IdentityTooWeak  Reason = "identity-too-weak" // 401; says which proof is wanted
 	ClusterSuspended Reason = "cluster-suspended" // 403
 	RefusedByGuard   Reason = "refused-by-guard"  // 403
-	UnknownFilter    Reason = "unknown-filter"    // 500
+	UnknownFilter    Reason = "unknown-filter"    // 500, unless the filter may fail open
 )
 
 // Decision is the whole answer about a request before anything is sent.
@@ -62,7 +58,124 @@ type Decision struct {
 	Filters []Filter
 	// WantProof is the weakest proof accepted, with IdentityTooWeak.
 	WantProof string
+	// Addressed is the key of the catalog entry that the host names and whose grant was asked for; empty when the host
+	// names none, and then the grant is that of Backend.
+	Addressed string
+	// Filter that decided, with RefusedByGuard and UnknownFilter.
+	Filter *Filter
+	// Path of the request in clean form; the zero value with BadPath.
+	Path Path
+	// PathError says what is wrong with the path, with BadPath.
+	PathError error
 }
 
-// Decide answers a query from the table alone. Pure; safe for concurrent use.
-func (s *Snapshot) Decide(q Query) Decision { panic("todo") }
+// Decide answers a query from the table alone. Pure; safe for concurrent use. A snapshot that is not compiled serves
+// nothing.
+//
+// Order: path, listener, rule, target, grant, suspension, strength of identity, guards, unknown filters. The grant
+// comes before all that tells something about a Backend, so that only a granted caller learns of it (TH-I9).
+//
+// Listeners: those of the protocol and port whose hostname fits best (exact, longest wildcard, any), and no others
+// (listener isolation). Listeners of several Gateways with the same protocol, port and hostname share a socket here and
+// are one table.
+//
+// Rules: most specific hostname; exact path, then regular expression (longest first), then longest prefix; a match with
+// a method; more headers; more query parameters; the older route; namespace/name; the order in the route. Gateway API
+// leaves the place of regular expressions open. They stand before prefixes because a rule for the prefix "/" would
+// otherwise hide all of them.
+func (s *Snapshot) Decide(q Query) Decision {
+	path, err := CleanPath(q.Path)
+	if err != nil {
+		return Decision{Reason: BadPath, PathError: err}
+	}
+	d := Decision{Path: path}
+	if s.compiled == nil {
+		d.Reason = NoListener
+		return d
+	}
+	return s.compiled.decide(&q, d)
+}
+
+func (c *compiled) decide(q *Query, d Decision) Decision {
+	d.Reason = NoListener
+	var e *entry
+	if tables := c.tables[socket{q.Protocol, q.Port}]; tables != nil {
+		for t := range tables.matching(q.Host) {
+			d.Reason, d.Listener = NoRoute, t.listener
+			e = t.find(q.Host, d.Path.String(), q)
+			break // the most specific one only
+		}
+	}
+	// Only inside a tunnel does a host name a catalog entry. There Translate lets a rule count only from the entry's
+	// own namespace, so that the grant for the entry covers whatever the rule sends on to.
+	if q.Protocol == ProtocolTunnel {
+		d.Addressed = entryKey(q.Host)
+	}
+	if e == nil {
+		return c.noRoute(q, d)
+	}
+	d.Listener, d.Rule, d.Match = e.listener, e.rule, e.match
+	steps := e.steps.pick(q.Draw)
+	if steps != nil {
+		d.Target, d.Backend, d.Filters = steps.target, steps.backend, steps.filters
+	}
+	return c.judge(q, d, steps)
+}
+
+// noRoute answers a caller without grant for the addressed entry as if there were a route: 403 and 404 must look the
+// same to it (TH-I9).
+func (c *compiled) noRoute(q *Query, d Decision) Decision {
+	if q.Protocol == ProtocolTunnel {
+		if d.Grant = c.grant(d.Addressed, q); d.Grant == nil {
+			return Decision{Reason: NotGranted, Addressed: d.Addressed, Path: d.Path}
+		}
+	}
+	return d
+}
+
+// judge says whether the caller may have what the rule leads to.
+func (c *compiled) judge(q *Query, d Decision, steps *targetSteps) Decision {
+	refuse := func(r Reason) Decision {
+		d.Reason = r
+		return d
+	}
+	key, required := d.Addressed, true
+	if key == "" && d.Backend != nil {
+		key, required = d.Backend.Key, d.Backend.GrantRequired
+	} else if entry := c.backends[key]; entry != nil {
+		required = entry.GrantRequired
+	}
+	if key == "" {
+		return refuse(NoBackend)
+	}
+	if required {
+		if d.Grant = c.grant(key, q); d.Grant == nil {
+			return Decision{Reason: NotGranted, Listener: d.Listener, Rule: d.Rule, Match: d.Match, Target: d.Target, Backend: d.Backend, Addressed: d.Addressed, Path: d.Path}
+		}
+	}
+	if cl := c.clusters[q.Cluster]; q.Cluster != "" && cl != nil && cl.Suspended {
+		return refuse(ClusterSuspended)
+	}
+	if d.Backend == nil {
+		return refuse(NoBackend)
+	}
+	want := c.wantProof(d.Backend, q.Cluster)
+	if entry := c.backends[d.Addressed]; entry != nil {
+		want = stronger(want, c.wantProof(entry, q.Cluster))
+	}
+	if !meets(q.Proof, want) {
+		d.WantProof = want
+		return refuse(IdentityTooWeak)
+	}
+	for i := range steps.guards {
+		if !steps.guards[i].permits(q.Method, d.Path) {
+			d.Filter = steps.guards[i].filter
+			return refuse(RefusedByGuard)
+		}
+	}
+	if steps.unknown != nil {
+		d.Filter = steps.unknown
+		return refuse(UnknownFilter)
+	}
+	return refuse(None)
+}

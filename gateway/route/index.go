@@ -1,0 +1,335 @@
+package route
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// An entry is one way to reach one rule: a Match, or the whole rule when it has none. Entries are numbered in order of
+// precedence once, at Compile, so that every later comparison is one of integers.
+type entry struct {
+	listener *Listener
+	rule     *Rule
+	match    *Match // nil: the rule has no matches
+	steps    *ruleSteps
+	path     string         // of the match, in clean form; "/" without one
+	regex    *regexp.Regexp // nil unless the path type is PathRegex
+	headers  []condition
+	query    []condition
+	order    int
+}
+
+// condition is a compiled ValueMatch.
+type condition struct {
+	name, value string
+	regex       *regexp.Regexp
+}
+
+func (c *condition) holds(value string) bool {
+	if c.regex != nil {
+		return c.regex.MatchString(value)
+	}
+	return value == c.value
+}
+
+// holds reports whether all conditions but host and path are met.
+func (e *entry) holds(q *Query) bool {
+	if len(e.rule.Namespaces) > 0 && !slices.Contains(e.rule.Namespaces, q.Namespace) {
+		return false
+	}
+	if e.match == nil {
+		return true
+	}
+	if e.match.Method != "" && e.match.Method != q.Method {
+		return false
+	}
+	return headersHold(e.headers, q.Header) && queryHolds(e.query, q.Values)
+}
+
+// headersHold compares a header that came in several lines as one list (RFC 9110 §5.3). An absent header meets no
+// condition, not even an expression that matches the empty string.
+func headersHold(conditions []condition, h http.Header) bool {
+	for i := range conditions {
+		values := h.Values(conditions[i].name)
+		if len(values) == 0 || !conditions[i].holds(strings.Join(values, ",")) {
+			return false
+		}
+	}
+	return true
+}
+
+// queryHolds compares the first value of a parameter, as Gateway API recommends for repeated ones.
+func queryHolds(conditions []condition, values url.Values) bool {
+	for i := range conditions {
+		v := values[conditions[i].name]
+		if len(v) == 0 || !conditions[i].holds(v[0]) {
+			return false
+		}
+	}
+	return true
+}
+
+// bucket holds the entries of one host and one path in order of precedence. Rules for callers of certain namespaces are
+// kept apart: an alias such as "openai" means another rule in each of thousands of namespaces.
+type bucket struct {
+	any         []*entry
+	byNamespace map[string][]*entry
+}
+
+func (b *bucket) add(e *entry) {
+	if len(e.rule.Namespaces) == 0 {
+		b.any = append(b.any, e)
+		return
+	}
+	if b.byNamespace == nil {
+		b.byNamespace = map[string][]*entry{}
+	}
+	for _, ns := range e.rule.Namespaces {
+		b.byNamespace[ns] = append(b.byNamespace[ns], e)
+	}
+}
+
+func (b *bucket) find(q *Query) *entry {
+	general, special := first(b.any, q), first(b.byNamespace[q.Namespace], q)
+	switch {
+	case special == nil:
+		return general
+	case general == nil || special.order < general.order:
+		return special
+	}
+	return general
+}
+
+func first(entries []*entry, q *Query) *entry {
+	for _, e := range entries {
+		if e.holds(q) {
+			return e
+		}
+	}
+	return nil
+}
+
+// node is one segment of the prefix tree.
+type node struct {
+	children map[string]*node
+	bucket   *bucket // nil: no rule has this prefix
+}
+
+func (n *node) add(prefix string, e *entry) {
+	for segment := range segments(prefix) {
+		child := n.children[segment]
+		if child == nil {
+			child = &node{}
+			if n.children == nil {
+				n.children = map[string]*node{}
+			}
+			n.children[segment] = child
+		}
+		n = child
+	}
+	if n.bucket == nil {
+		n.bucket = &bucket{}
+	}
+	n.bucket.add(e)
+}
+
+// find walks down as far as the path leads and tries the prefixes that it passed, longest first.
+func (n *node) find(path string, q *Query) *entry {
+	var room [16]*bucket
+	passed := room[:0]
+	if n.bucket != nil {
+		passed = append(passed, n.bucket)
+	}
+	for segment := range segments(path) {
+		if n = n.children[segment]; n == nil {
+			break
+		}
+		if n.bucket != nil {
+			passed = append(passed, n.bucket)
+		}
+	}
+	for _, b := range slices.Backward(passed) {
+		if e := b.find(q); e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// segments yields what stands between slashes. "/" has none, and a slash at the end adds none: "/a" and "/a/" are the
+// same prefix.
+func segments(path string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		rest := strings.TrimPrefix(path, "/")
+		for rest != "" {
+			segment, after, _ := strings.Cut(rest, "/")
+			if !yield(segment) {
+				return
+			}
+			rest = after
+		}
+	}
+}
+
+// paths are the rules of one hostname.
+type paths struct {
+	exact  map[string]*bucket
+	regex  []*entry // longest expression first
+	prefix node
+}
+
+func (p *paths) add(e *entry) {
+	switch {
+	case e.regex != nil:
+		p.regex = append(p.regex, e)
+	case e.match != nil && e.match.PathType == PathExact:
+		b := p.exact[e.path]
+		if b == nil {
+			b = &bucket{}
+			if p.exact == nil {
+				p.exact = map[string]*bucket{}
+			}
+			p.exact[e.path] = b
+		}
+		b.add(e)
+	default:
+		p.prefix.add(e.path, e)
+	}
+}
+
+func (p *paths) find(path string, q *Query) *entry {
+	if b := p.exact[path]; b != nil {
+		if e := b.find(q); e != nil {
+			return e
+		}
+	}
+	for _, e := range p.regex {
+		if e.regex.MatchString(path) && e.holds(q) {
+			return e
+		}
+	}
+	return p.prefix.find(path, q)
+}
+
+// hosts maps hostnames, exact or "*.example.com" or empty for any, to T.
+type hosts[T any] struct {
+	exact    map[string]*T
+	wildcard map[string]*T // by what follows "*."
+	any      *T
+}
+
+// at returns the place of a hostname, made if it is new.
+func (h *hosts[T]) at(hostname string) *T {
+	if hostname == "" {
+		if h.any == nil {
+			h.any = new(T)
+		}
+		return h.any
+	}
+	m := &h.exact
+	suffix, wild := strings.CutPrefix(hostname, "*.")
+	if wild {
+		m = &h.wildcard
+	}
+	if *m == nil {
+		*m = map[string]*T{}
+	}
+	if (*m)[suffix] == nil {
+		(*m)[suffix] = new(T)
+	}
+	return (*m)[suffix]
+}
+
+// all yields every place, in no particular order.
+func (h *hosts[T]) all() func(yield func(*T) bool) {
+	return func(yield func(*T) bool) {
+		for _, m := range []map[string]*T{h.exact, h.wildcard} {
+			for _, t := range m {
+				if !yield(t) {
+					return
+				}
+			}
+		}
+		if h.any != nil {
+			yield(h.any)
+		}
+	}
+}
+
+// matching yields what applies to host, most specific first: the exact name, then wildcards from the longest on, then
+// any. A wildcard stands for one label or more (Gateway API, Hostname).
+func (h *hosts[T]) matching(host string) func(yield func(*T) bool) {
+	return func(yield func(*T) bool) {
+		if t := h.exact[host]; t != nil && !yield(t) {
+			return
+		}
+		for i := 1; i < len(host) && len(h.wildcard) > 0; i++ {
+			if host[i] != '.' {
+				continue
+			}
+			if t := h.wildcard[host[i+1:]]; t != nil && !yield(t) {
+				return
+			}
+		}
+		if h.any != nil {
+			yield(h.any)
+		}
+	}
+}
+
+// table is all that is served for one listener hostname of one port.
+type table struct {
+	listener *Listener // the first of them, named when no rule matches
+	hosts    hosts[paths]
+}
+
+func (t *table) find(host, path string, q *Query) *entry {
+	for p := range t.hosts.matching(host) {
+		if e := p.find(path, q); e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// precedence orders entries of the same hostname and path as Gateway API says: method, number of headers, number of
+// query parameters, the older route, then namespace/name, then the order in the route. A route without a creation time
+// counts as the youngest, since nothing shows that it is older.
+func precedence(a, b *entry) int {
+	am, bm := a.conditions(), b.conditions()
+	return cmp.Or(
+		cmp.Compare(bm.method, am.method),
+		cmp.Compare(bm.headers, am.headers),
+		cmp.Compare(bm.query, am.query),
+		compareAge(a.rule, b.rule),
+		cmp.Compare(a.rule.Route.Namespace+"/"+a.rule.Route.Name, b.rule.Route.Namespace+"/"+b.rule.Route.Name),
+		cmp.Compare(a.rule.Route.Kind, b.rule.Route.Kind),
+	) // the sort is stable, so the order in the route decides what is left
+}
+
+type conditionCount struct{ method, headers, query int }
+
+func (e *entry) conditions() conditionCount {
+	if e.match == nil {
+		return conditionCount{}
+	}
+	n := conditionCount{headers: len(e.headers), query: len(e.query)}
+	if e.match.Method != "" {
+		n.method = 1
+	}
+	return n
+}
+
+func compareAge(a, b *Rule) int {
+	if a.Created.IsZero() != b.Created.IsZero() {
+		if a.Created.IsZero() {
+			return 1
+		}
+		return -1
+	}
+	return a.Created.Compare(b.Created)
+}
