@@ -1,0 +1,93 @@
+package hub
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"sync"
+
+	"penstock.dev/penstock/apis/control"
+)
+
+// board is what the watches of spokes show: the newest state, and a channel that closes when there is a newer one. The
+// zero value is not usable; newBoard.
+type board struct {
+	mu      sync.Mutex
+	changed chan struct{}
+	state   posted
+	views   map[string]view // made on demand, for this state
+}
+
+// posted is one state of the board. It is never changed once posted.
+type posted struct {
+	revision int64
+	// view makes what one cluster gets to see; nil until the first catalog was translated.
+	view func(cluster string) *control.View
+	hubs []control.Hub
+	// roots in PEM.
+	roots string
+}
+
+// view is one cluster's view in wire form, so that equal ones are told apart from new ones.
+type view struct {
+	value *control.View
+	wire  string
+}
+
+func newBoard() *board { return &board{changed: make(chan struct{}), views: map[string]view{}} }
+
+// post changes the state and wakes the watches.
+func (b *board) post(change func(*posted)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	change(&b.state)
+	clear(b.views)
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// read is the state, one cluster's view in it, and the channel that closes with the next state.
+func (b *board) read(cluster string) (posted, view, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	v, made := b.views[cluster]
+	if !made && b.state.view != nil {
+		v.value = b.state.view(cluster)
+		wire, err := json.Marshal(v.value)
+		if err != nil {
+			panic(err) // a View is plain data
+		}
+		v.wire = string(wire)
+		b.views[cluster] = v
+	}
+	return b.state, v, b.changed
+}
+
+// reports is what the connected spokes said last, by instance. Safe for concurrent use.
+type reports struct {
+	mu   sync.Mutex
+	last map[string]control.Report
+}
+
+func (r *reports) set(rep control.Report) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last == nil {
+		r.last = map[string]control.Report{}
+	}
+	rep.Refusals = nil
+	r.last[rep.Instance] = rep
+}
+
+func (r *reports) get(instance string) control.Report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last[instance]
+}
+
+// keep forgets all instances but those that are connected.
+func (r *reports) keep(connected []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(r.last, func(instance string, _ control.Report) bool { return !slices.Contains(connected, instance) })
+}
