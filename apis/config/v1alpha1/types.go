@@ -1,6 +1,11 @@
 package v1alpha1
 
-import "time"
+// Version and kinds of the files.
+const (
+	APIVersion = "config.penstock.dev/v1alpha1"
+	KindHub    = "HubConfig"
+	KindSpoke  = "SpokeConfig"
+)
 
 // HubConfig configures a hub. Kind "HubConfig".
 type HubConfig struct {
@@ -16,15 +21,15 @@ type HubConfig struct {
 	// Manifests is a folder that is watched and applied by the elected replica; empty: none.
 	Manifests string `json:"manifests,omitempty"`
 
-	Catalog  CatalogConfig  `json:"catalog,omitempty"`
-	Keyring  KeyringConfig  `json:"keyring,omitempty"`
-	Tunnel   HubTunnel      `json:"tunnel,omitempty"`
-	Join     JoinConfig     `json:"join,omitempty"`
-	Admin    AdminConfig    `json:"admin,omitempty"`
-	Bind     BindConfig     `json:"bind,omitempty"`
-	Resolver ResolverConfig `json:"resolver,omitempty"`
-	Limits   LimitsConfig   `json:"limits,omitempty"`
-	Observe  ObserveConfig  `json:"observe,omitempty"`
+	Catalog  CatalogConfig  `json:"catalog,omitzero"`
+	Keyring  KeyringConfig  `json:"keyring,omitzero"`
+	Tunnel   HubTunnel      `json:"tunnel,omitzero"`
+	Join     JoinConfig     `json:"join,omitzero"`
+	Admin    AdminConfig    `json:"admin,omitzero"`
+	Bind     BindConfig     `json:"bind,omitzero"`
+	Resolver ResolverConfig `json:"resolver,omitzero"`
+	Limits   LimitsConfig   `json:"limits,omitzero"`
+	Observe  ObserveConfig  `json:"observe,omitzero"`
 }
 
 // SpokeConfig configures a spoke. Kind "SpokeConfig".
@@ -43,10 +48,10 @@ type SpokeConfig struct {
 	// Callers names the workloads of a standalone spoke.
 	Callers []Caller `json:"callers,omitempty"`
 
-	Bind     BindConfig     `json:"bind,omitempty"`
-	Resolver ResolverConfig `json:"resolver,omitempty"`
-	Limits   LimitsConfig   `json:"limits,omitempty"`
-	Observe  ObserveConfig  `json:"observe,omitempty"`
+	Bind     BindConfig     `json:"bind,omitzero"`
+	Resolver ResolverConfig `json:"resolver,omitzero"`
+	Limits   LimitsConfig   `json:"limits,omitzero"`
+	Observe  ObserveConfig  `json:"observe,omitzero"`
 }
 
 // ParentConfig says how a spoke finds its hub.
@@ -59,7 +64,7 @@ type ParentConfig struct {
 	Lanes int `json:"lanes,omitempty"`
 }
 
-// Caller maps a proof to a workload identity. Exactly one of TokenSHA256, ClientCertificateSHA256 and CIDRs is set.
+// Caller maps a proof to a workload identity. Exactly one of TokenSHA256 and CIDRs is set.
 type Caller struct {
 	Namespace      string `json:"namespace"`
 	ServiceAccount string `json:"serviceAccount"`
@@ -100,7 +105,7 @@ type HubTunnel struct {
 	Advertise []string `json:"advertise,omitempty"`
 	Zone      string   `json:"zone,omitempty"`
 	// DrainTime is the hard deadline of a drain [30s].
-	DrainTime Duration `json:"drainTime,omitempty"`
+	DrainTime Duration `json:"drainTime,omitzero"`
 }
 
 // JoinConfig is the HTTPS join endpoint and the certificates it gives.
@@ -110,8 +115,8 @@ type JoinConfig struct {
 	// Advertise in join bundles ("https://host:port"); default: the bound address.
 	Advertise []string `json:"advertise,omitempty"`
 	// CertificateLife [1h]; RecoverWindow after expiry [168h].
-	CertificateLife Duration `json:"certificateLife,omitempty"`
-	RecoverWindow   Duration `json:"recoverWindow,omitempty"`
+	CertificateLife Duration `json:"certificateLife,omitzero"`
+	RecoverWindow   Duration `json:"recoverWindow,omitzero"`
 }
 
 // AdminConfig is the admin API.
@@ -152,7 +157,7 @@ type LimitsConfig struct {
 	Hops     int `json:"hops,omitempty"`     // [4], at most 8
 	Attempts int `json:"attempts,omitempty"` // [3], at most 5
 	// ResponseHeaders is Tmax [30s], at most 600s.
-	ResponseHeaders Duration `json:"responseHeaders,omitempty"`
+	ResponseHeaders Duration `json:"responseHeaders,omitzero"`
 	// HeaderBytes of one head [65536].
 	HeaderBytes int `json:"headerBytes,omitempty"`
 }
@@ -167,6 +172,3 @@ type ObserveConfig struct {
 	// AccessLog: stdout, off, or a file [stdout].
 	AccessLog string `json:"accessLog,omitempty"`
 }
-
-// Duration is a time.Duration that reads "30s".
-type Duration struct{ time.Duration }
