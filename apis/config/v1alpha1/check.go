@@ -185,12 +185,15 @@ func (f *findings) httpsURL(at, text string) {
 // etcdEndpoint takes https URLs and unix sockets, and http on loopback: the catalog holds who may use what.
 func (f *findings) etcdEndpoint(at, text string) {
 	const remedy = `write e.g. "https://etcd.example.com:2379" or "unix:///run/penstock/etcd.sock"`
+	if path, ok := strings.CutPrefix(text, unixScheme); ok && path != "" {
+		f.socketPath(at, path)
+		return
+	}
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
-		f.add(at, remedy, "%q is no URL", text)
-	case u.Scheme == "unix" && u.Host == "" && len(u.Path) > 1:
-		f.socketPath(at, u.Path)
+		// The text is not repeated: an URL may hold a password.
+		f.add(at, remedy, "is no URL")
 	case u.User != nil:
 		f.add(at, "use a client certificate: catalog.certFile and keyFile", "the URL holds a user")
 	case u.Scheme == "https" && undialable(u.Host) == "":

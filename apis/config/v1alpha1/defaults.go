@@ -14,6 +14,12 @@ func (c *HubConfig) setDefaults(folder string) {
 	c.Name = cmp.Or(c.Name, hostName())
 	resolvePaths(folder, &c.StateDir, &c.Manifests, &c.Keyring.File, &c.Admin.Socket, &c.Admin.ClientCAFile,
 		&c.Catalog.CAFile, &c.Catalog.CertFile, &c.Catalog.KeyFile)
+	for i := range c.Catalog.Endpoints {
+		resolveSocket(folder, &c.Catalog.Endpoints[i])
+	}
+	if c.Catalog.Embedded != nil {
+		resolveSocket(folder, &c.Catalog.Embedded.ListenClient)
+	}
 	c.Catalog.Prefix = cmp.Or(c.Catalog.Prefix, "/penstock/v1/")
 	if c.StateDir != "" {
 		c.Keyring.File = cmp.Or(c.Keyring.File, filepath.Join(c.StateDir, "keyring.json"))
@@ -84,6 +90,16 @@ func resolvePaths(folder string, paths ...*string) {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(folder, *p)
 		}
+	}
+}
+
+// unixScheme begins the URL of a unix socket; a path follows, so unix://state/etcd.sock is a relative one.
+const unixScheme = "unix://"
+
+func resolveSocket(folder string, url *string) {
+	if path, ok := strings.CutPrefix(*url, unixScheme); ok {
+		resolvePaths(folder, &path)
+		*url = unixScheme + path
 	}
 }
 

@@ -9,8 +9,8 @@
 //	  bundle: join.json
 //
 // LoadHub and LoadSpoke read a file; ParseHub and ParseSpoke do the same with bytes. What they return is complete:
-// defaults are filled in, relative paths are resolved against the folder of the file, every value was checked. What is
-// wrong comes back as one *Error with all problems, each with file, line, field, reason and remedy:
+// defaults are filled in, relative paths (those of unix:// too) are resolved against the folder of the file, every value
+// was checked. What is wrong comes back as one *Error with all problems, each with file, line, field, reason and remedy:
 //
 //	hub.yaml:7: tunnel.drainTime: "soon" is not a duration; write a number with a unit, e.g. "30s"
 //

@@ -10,13 +10,27 @@ import (
 // maxFileBytes bounds a configuration file.
 const maxFileBytes = 1 << 20
 
-// LoadHub reads the file of a hub. The error is an *Error when the file was read but cannot be used.
-func LoadHub(path string) (*HubConfig, error) { return load(path, ParseHub) }
+// LoadHub reads the file of a hub. Paths in it come back absolute. The error is an *Error when the file was read but
+// cannot be used.
+func LoadHub(path string) (*HubConfig, error) { return load(path, parseHub) }
 
-// LoadSpoke reads the file of a spoke. The error is an *Error when the file was read but cannot be used.
-func LoadSpoke(path string) (*SpokeConfig, error) { return load(path, ParseSpoke) }
+// LoadSpoke reads the file of a spoke. Paths in it come back absolute. The error is an *Error when the file was read but
+// cannot be used.
+func LoadSpoke(path string) (*SpokeConfig, error) { return load(path, parseSpoke) }
 
-func load[T any](path string, parse func(string, []byte) (*T, error)) (*T, error) {
+// ParseHub reads the configuration of a hub. source names it in problems, and its folder is what relative paths start
+// from. The error is an *Error.
+func ParseHub(source string, data []byte) (*HubConfig, error) {
+	return parseHub(source, filepath.Dir(source), data)
+}
+
+// ParseSpoke reads the configuration of a spoke. source names it in problems, and its folder is what relative paths
+// start from. The error is an *Error.
+func ParseSpoke(source string, data []byte) (*SpokeConfig, error) {
+	return parseSpoke(source, filepath.Dir(source), data)
+}
+
+func load[T any](path string, parse func(source, folder string, data []byte) (*T, error)) (*T, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w; say with --config where the file is", err)
@@ -29,12 +43,14 @@ func load[T any](path string, parse func(string, []byte) (*T, error)) (*T, error
 	if len(data) > maxFileBytes {
 		return nil, fmt.Errorf("configuration: %s is larger than 1 MiB; is it the right file?", path)
 	}
-	return parse(path, data)
+	folder, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("configuration: folder of %s: %w", path, err)
+	}
+	return parse(path, folder, data)
 }
 
-// ParseHub reads the configuration of a hub. source names it in problems, and its folder is what relative paths start
-// from. The error is an *Error.
-func ParseHub(source string, data []byte) (*HubConfig, error) {
+func parseHub(source, folder string, data []byte) (*HubConfig, error) {
 	var cfg HubConfig
 	f := &findings{file: source, lines: map[string]int{}}
 	f.decode(data, KindHub, &cfg)
@@ -42,7 +58,7 @@ func ParseHub(source string, data []byte) (*HubConfig, error) {
 	if err := f.err(); err != nil {
 		return nil, err
 	}
-	cfg.setDefaults(filepath.Dir(source))
+	cfg.setDefaults(folder)
 	f.hub(&cfg)
 	if err := f.err(); err != nil {
 		return nil, err
@@ -50,16 +66,14 @@ func ParseHub(source string, data []byte) (*HubConfig, error) {
 	return &cfg, nil
 }
 
-// ParseSpoke reads the configuration of a spoke. source names it in problems, and its folder is what relative paths
-// start from. The error is an *Error.
-func ParseSpoke(source string, data []byte) (*SpokeConfig, error) {
+func parseSpoke(source, folder string, data []byte) (*SpokeConfig, error) {
 	var cfg SpokeConfig
 	f := &findings{file: source, lines: map[string]int{}}
 	f.decode(data, KindSpoke, &cfg)
 	if err := f.err(); err != nil {
 		return nil, err
 	}
-	cfg.setDefaults(filepath.Dir(source))
+	cfg.setDefaults(folder)
 	f.spoke(&cfg)
 	if err := f.err(); err != nil {
 		return nil, err

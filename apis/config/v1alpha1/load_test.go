@@ -177,3 +177,17 @@ func TestDurationIsTextInJSON(t *testing.T) {
 		})
 	}
 }
+
+// The examples are what a newcomer copies.
+func TestTheExamplesAreGood(t *testing.T) {
+	for _, file := range cases(t, "../../../examples/standalone/*/hub.yaml", 1) {
+		if _, err := v1alpha1.LoadHub(file); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, file := range cases(t, "../../../examples/standalone/*/spoke.yaml", 1) {
+		if _, err := v1alpha1.LoadSpoke(file); err != nil {
+			t.Error(err)
+		}
+	}
+}

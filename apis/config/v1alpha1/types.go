@@ -89,7 +89,8 @@ type CatalogConfig struct {
 
 // EmbeddedConfig of the embedded etcd.
 type EmbeddedConfig struct {
-	// ListenClient lets further replicas on this host join: "unix:///path/to.sock". Empty: no socket at all.
+	// ListenClient lets further replicas on this host join: "unix:///path/to.sock", or "unix://state/etcd.sock" with a
+	// path from this file's folder. Empty: no socket at all.
 	ListenClient string `json:"listenClient,omitempty"`
 }
 

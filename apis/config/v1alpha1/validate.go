@@ -95,8 +95,8 @@ func (f *findings) catalog(c *CatalogConfig) {
 	}
 	if c.Embedded != nil && c.Embedded.ListenClient != "" {
 		const at = "catalog.embedded.listenClient"
-		if path, ok := strings.CutPrefix(c.Embedded.ListenClient, "unix://"); !ok || !strings.HasPrefix(path, "/") {
-			f.add(at, `write e.g. "unix:///run/penstock/etcd.sock"`, "%q is no unix socket with an absolute path", c.Embedded.ListenClient)
+		if path, ok := strings.CutPrefix(c.Embedded.ListenClient, unixScheme); !ok || path == "" {
+			f.add(at, `write e.g. "unix:///run/penstock/etcd.sock"`, "%q is no unix socket", c.Embedded.ListenClient)
 		} else {
 			f.socketPath(at, path)
 		}
