@@ -30,7 +30,7 @@
 //	GET    /v1/version                                                -> Version
 //
 // A cluster-scoped object has the namespace "-" in a path (NoNamespace), which no namespace can be called. A kind is
-// its name, "Backend", in any case; a kind that is served in two groups is written "backend.penstock.dev".
+// its name as manifests write it, "Backend"; no two groups serve kinds of one name.
 //
 // A credential's value travels only as the body of those two requests, as application/octet-stream, at most
 // MaxCredentialBytes; no answer, error or log line holds it. Manifests are YAML or JSON documents with the name of

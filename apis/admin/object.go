@@ -20,7 +20,7 @@ type Manifest struct {
 
 // ObjectKey names an object.
 type ObjectKey struct {
-	// APIVersion is "group/version"; empty in requests where the kind is not served in two groups.
+	// APIVersion is "group/version", or "v1" for core kinds.
 	APIVersion string `json:"apiVersion,omitempty"`
 	Kind       string `json:"kind"`
 	// Namespace is empty for a cluster-scoped object.
