@@ -1,0 +1,89 @@
+package tunneltest
+
+import (
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go/testutils/simnet"
+)
+
+// network is the simulated one: a router that can be cut and loses packets as its seed says.
+type network struct {
+	simnet.PerfectRouter
+	settings simnet.NodeBiDiLinkSettings
+
+	mu   sync.Mutex
+	all  bool                // cut for everybody
+	cut  map[netip.Addr]bool // cut off
+	loss float64
+	rand *rand.Rand
+}
+
+func newNetwork(latency time.Duration, loss float64, seed uint64) *network {
+	return &network{
+		settings: simnet.NodeBiDiLinkSettings{Latency: latency},
+		cut:      make(map[netip.Addr]bool),
+		loss:     loss, rand: rand.New(rand.NewPCG(seed, 0)),
+	}
+}
+
+// SendPacket implements simnet.Router.
+func (n *network) SendPacket(p simnet.Packet) error {
+	if n.lost(p) {
+		return nil
+	}
+	n.PerfectRouter.SendPacket(p) // an unknown destination is a lost packet too
+	return nil
+}
+
+func (n *network) lost(p simnet.Packet) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.all || n.cut[addrOf(p.From)] || n.cut[addrOf(p.To)] || n.loss > 0 && n.rand.Float64() < n.loss
+}
+
+func (n *network) setAll(cut bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.all = cut
+}
+
+func (n *network) setCut(a netip.Addr, cut bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut[a] = cut
+}
+
+// listen adds a node. Each has a network of its own around the common router, since a simnet starts once.
+func (n *network) listen(addr netip.AddrPort) net.PacketConn {
+	sim := &simnet.Simnet{Router: n}
+	pc := sim.NewEndpoint(net.UDPAddrFromAddrPort(addr), n.settings)
+	_ = sim.Start() // never fails
+	return &node{SimConn: pc, leave: sync.OnceFunc(func() {
+		n.RemoveNode(pc.LocalAddr())
+		_ = sim.Close() // never fails
+	})}
+}
+
+// node is a socket that takes its link with it when it is closed.
+type node struct {
+	*simnet.SimConn
+	leave func()
+}
+
+func (n *node) Close() error {
+	err := n.SimConn.Close()
+	n.leave()
+	return err
+}
+
+func addrOf(a net.Addr) netip.Addr {
+	if u, ok := a.(*net.UDPAddr); ok {
+		ip, _ := netip.AddrFromSlice(u.IP)
+		return ip.Unmap()
+	}
+	return netip.Addr{}
+}
