@@ -45,18 +45,25 @@ func (t Tags) Write(h http.Header, self Self) {
 	if len(t.CDNLoop) > 0 {
 		h[headerCDNLoop] = slices.Clone(t.CDNLoop)
 	}
-	WriteVia(h, self)
+	tail := append(slices.Clip(t.Via), via(self))
+	h[headerVia] = append(slices.Clip(trimTail(h[headerVia], tail)), tail...)
 }
 
 // WriteVia appends `1.1 <pseudonym>` to Via (RFC 9110 §7.6.3), once. Inside tunnels Write does it; outside it is only for
-// Backends marked as self-hosted.
+// Backends marked as self-hosted: stock servers stop compressing for requests that carry it.
 func WriteVia(h http.Header, self Self) {
-	own := "1.1 " + self.Pseudonym
-	via := h[headerVia]
-	if len(via) > 0 && via[len(via)-1] == own {
-		return
+	own := []string{via(self)}
+	h[headerVia] = append(slices.Clip(trimTail(h[headerVia], own)), own...)
+}
+
+func via(self Self) string { return "1.1 " + self.Pseudonym }
+
+// trimTail makes a second write on the same header the same as one.
+func trimTail(lines, tail []string) []string {
+	if n := len(lines) - len(tail); n >= 0 && slices.Equal(lines[n:], tail) {
+		return lines[:n]
 	}
-	h[headerVia] = append(slices.Clip(via), own)
+	return lines
 }
 
 // WriteOutside appends the CDN-Loop tag to the request that leaves the trust domain, last of all, after request signing,

@@ -53,6 +53,9 @@ type Tags struct {
 	// CDNLoop are the lines of CDN-Loop as received. Write and WriteOutside take them from here, so that no filter in
 	// between can touch them.
 	CDNLoop []string
+	// Via are the lines that the gateways on the path appended to Via, one each. They were cut off the header, since
+	// they stay inside tunnels; Write puts them back.
+	Via []string
 	// OwnSeen counts own occurrences in CDN-Loop whose MAC is good. See Admit.
 	OwnSeen int
 	// Unknown counts the Penstock-* headers of a peer that this version does not know; they were dropped.

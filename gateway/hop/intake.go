@@ -3,6 +3,7 @@ package hop
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -86,6 +87,7 @@ func fromPeer(h http.Header, group string, self Self, lim Limits, origin func(*S
 	if onPath(tags.Path, self.Group) {
 		return tags, refuse(LoopPath, "own group in %s", formatPath(tags.Path))
 	}
+	tags.cutVia(h)
 	if tags.Budget.Headers < time.Millisecond {
 		return tags, refuse(Deadline, "%s came with nothing left of t", headerBudget)
 	}
@@ -151,6 +153,19 @@ func oneLine(name string, lines []string) (string, error) {
 	return lines[0], nil
 }
 
+// cutVia moves the lines written inside tunnels from h to the tags.
+func (t *Tags) cutVia(h http.Header) {
+	via := h[headerVia]
+	from := max(0, len(via)-len(t.Path))
+	if from == len(via) {
+		return
+	}
+	t.Via = slices.Clone(via[from:])
+	if h[headerVia] = via[:from:from]; from == 0 {
+		delete(h, headerVia)
+	}
+}
+
 // evaluate is step 3 of A.3: CDN-Loop can only lower, or end the request.
 func (t *Tags) evaluate(h http.Header, self Self) error {
 	lines := h[headerCDNLoop]
@@ -165,7 +180,7 @@ func (t *Tags) evaluate(h http.Header, self Self) error {
 	now := time.Now()
 	for _, m := range members {
 		o, good := self.Keys.verify(m, now)
-		switch own := m.id == self.Pseudonym; {
+		switch own := strings.EqualFold(m.id, self.Pseudonym); {
 		case own && !good:
 			r := refuse(LoopExternal, "own pseudonym in %s", headerCDNLoop)
 			if self.Keys != nil { // who has no keys sends no MAC, so a missing one says nothing

@@ -16,7 +16,7 @@ const maxField = 1 << 10
 type valueKind int
 
 const (
-	other valueKind = iota // decimal, boolean, byte sequence, date, display string, inner list
+	sfOther valueKind = iota // decimal, boolean, byte sequence, date, display string, inner list
 	sfString
 	sfToken
 	sfInteger
