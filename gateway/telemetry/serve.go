@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -122,4 +123,20 @@ func NewLogger(w io.Writer, level, gateway string) *slog.Logger {
 		l = slog.LevelInfo
 	}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l})).With("gateway", gateway)
+}
+
+// OpenAccessLog makes the access log that a configuration asks for: "stdout" (stdout may be nil: off), "off", or a file
+// that is appended to. The closer is nil unless there is a file.
+func OpenAccessLog(where string, stdout io.Writer, m *Metrics) (*AccessLog, io.Closer, error) {
+	switch {
+	case where == "off", where == "stdout" && stdout == nil:
+		return NewAccessLog(io.Discard, 0, m), nil, nil
+	case where == "stdout":
+		return NewAccessLog(stdout, 0, m), nil, nil
+	}
+	f, err := os.OpenFile(where, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open access log: %w; set observe.accessLog to stdout, off or a file", err)
+	}
+	return NewAccessLog(f, 0, m), f, nil
 }
