@@ -72,26 +72,34 @@ func (r *Refusals) each(f func(*control.Refusal)) {
 	}
 }
 
-// Drain returns at most max of those that were not handed out yet, oldest first, and a func that takes it back: call it
-// when the report that carried them failed, and the next Drain returns them again. Refusals that were overwritten
-// meanwhile are not in it. Drain is for one caller at a time.
-func (r *Refusals) Drain(max int) (batch []control.Refusal, undo func()) {
-	if r == nil || max <= 0 {
-		return nil, func() {}
+// Drain returns at most limit of those that were not handed out yet, oldest first. What was overwritten before it could
+// be handed out is lost. Drain is for one caller at a time.
+func (r *Refusals) Drain(limit int) []control.Refusal {
+	if r == nil || limit <= 0 {
+		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before := r.reported
-	if oldest := r.added - uint64(len(r.ring)); r.reported < oldest {
-		r.reported = oldest
-	}
-	for r.reported < r.added && len(batch) < max {
+	r.reported = r.first(r.reported)
+	var batch []control.Refusal
+	for r.reported < r.added && len(batch) < limit {
 		batch = append(batch, r.ring[r.reported%MaxRefusals])
 		r.reported++
 	}
-	return batch, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.reported = before
-	}
+	return batch
 }
+
+// Undrain takes back the last n that Drain handed out: the report that carried them failed, and the next Drain returns
+// them again.
+func (r *Refusals) Undrain(n int) {
+	if r == nil || n <= 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reported -= min(uint64(n), r.reported)
+	r.reported = r.first(r.reported)
+}
+
+// first is n, or the number of the oldest that is kept. The lock is held.
+func (r *Refusals) first(n uint64) uint64 { return max(n, r.added-uint64(len(r.ring))) }

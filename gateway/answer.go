@@ -1,0 +1,160 @@
+package gateway
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"sync"
+	"time"
+
+	"penstock.dev/penstock/gateway/hop"
+	"penstock.dev/penstock/gateway/route"
+)
+
+// answer copies a response to the client. From its head on nothing is repeated, and a response that breaks off ends in a
+// panic with http.ErrAbortHandler: the client must never take it for a whole one (rows 10, 27).
+func (x *exchange) answer(res *http.Response) *failure {
+	if !x.clock.answered() {
+		return fail(reasonDeadline, "the answer came when the time was over", remedies[reasonDeadline])
+	}
+	if res.StatusCode < http.StatusOK { // 101 without having been asked
+		return fail(reasonProtocol, "the destination switched protocols unasked", "")
+	}
+	x.headers = time.Since(x.start)
+	x.slot.streaming()
+	x.g.cfg.Metrics.InFlight(x.Backend.Key, -1)
+	x.body.Release()
+
+	removeHopByHop(res.Header)
+	if err := x.filters().Response(route.PhaseResponseHeaders, res.Header); err != nil {
+		return filterFailure(err)
+	}
+	x.head(res)
+	if err := x.copy(res); err != nil {
+		x.truncated = true
+		panic(http.ErrAbortHandler)
+	}
+	x.trailers(res)
+	return nil
+}
+
+// head writes the final response head.
+func (x *exchange) head(res *http.Response) {
+	h := x.w.Header()
+	for name, values := range res.Header {
+		h[name] = values
+	}
+	if x.from.tunnel() {
+		x.counts.Write(h)
+	} else {
+		hop.StripTags(h)
+		if len(h["X-Request-Id"]) == 0 { // a destination's own id is worth more to the workload
+			h["X-Request-Id"] = []string{x.tags.RequestID}
+		}
+		if x.r.ProtoMajor == 1 && x.content != nil && !x.content.ended.Load() {
+			// The rest of the body may never be read. What comes after it on this connection must then not be taken for
+			// a request (THREATS TH-T1).
+			h["Connection"] = []string{"close"}
+		}
+	}
+	hop.StripTrailer(res.Trailer)
+	for name := range res.Trailer {
+		h.Add("Trailer", name)
+	}
+	x.status, x.answering = res.StatusCode, true
+	x.w.WriteHeader(res.StatusCode)
+}
+
+var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// copy passes the content on as it comes. A response of unknown length is flushed at once, its head too: its reader may
+// be waiting for the next event of a stream.
+func (x *exchange) copy(res *http.Response) error {
+	flush := func() error { return nil }
+	if res.ContentLength < 0 && x.r.Method != http.MethodHead {
+		flush = http.NewResponseController(x.w).Flush
+		if err := flush(); err != nil {
+			return err
+		}
+	}
+	buf := copyBuffers.Get().(*[32 << 10]byte)
+	defer copyBuffers.Put(buf)
+	for {
+		n, err := res.Body.Read(buf[:])
+		if n > 0 {
+			written, werr := x.w.Write(buf[:n])
+			x.bytesOut += int64(written)
+			if werr != nil {
+				return werr
+			}
+		}
+		switch err {
+		case nil:
+			if err := flush(); err != nil {
+				return err
+			}
+		case io.EOF:
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// trailers passes on what came behind the content. Names that were not announced go under net/http's prefix.
+func (x *exchange) trailers(res *http.Response) {
+	if x.Backend.Via == route.ViaEndpoint {
+		hop.CleanOutside(res.Trailer, x.self)
+	}
+	hop.StripTrailer(res.Trailer)
+	h := x.w.Header()
+	for name, values := range res.Trailer {
+		if len(values) > 0 {
+			h[http.TrailerPrefix+name] = values
+		}
+	}
+}
+
+// informer passes informational responses on, until the attempt is over: net/http may still call the trace then.
+type informer struct {
+	w  http.ResponseWriter
+	mu sync.Mutex
+	// over: the final head may be written at any moment.
+	over bool
+}
+
+func (i *informer) stop() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.over = true
+}
+
+// trace passes on 103 and its like. A 100 is not passed on: our own server sends one when the next hop begins to read
+// the body, which is when a 100 from it has arrived.
+func (i *informer) trace(clean func(http.Header) int) *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if i.over || code == http.StatusContinue || code == http.StatusSwitchingProtocols {
+			return nil
+		}
+		h := http.Header(header)
+		removeHopByHop(h)
+		clean(h)
+		hop.StripTags(h)
+		to := i.w.Header()
+		for name, values := range h {
+			to[name] = values
+		}
+		i.w.WriteHeader(code)
+		clear(to) // the final head starts anew
+		return nil
+	}}
+}
+
+func cloneURL(r *http.Request) *url.URL {
+	u := *r.URL
+	return &u
+}

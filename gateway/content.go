@@ -1,0 +1,72 @@
+package gateway
+
+import (
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"penstock.dev/penstock/gateway/hop"
+	"penstock.dev/penstock/gateway/retry"
+)
+
+// content is the body of a request as it is read of the workload or the peer.
+type content struct {
+	r *http.Request
+	// trailer of the outbound requests, filled when the body has ended: net/http and the tunnel read it then.
+	trailer http.Header
+	read    atomic.Int64
+	ended   atomic.Bool // the body was read to its end
+	err     atomic.Pointer[error]
+}
+
+// Read is called by one goroutine at a time.
+func (c *content) Read(p []byte) (int, error) {
+	n, err := c.r.Body.Read(p)
+	c.read.Add(int64(n))
+	switch {
+	case err == io.EOF:
+		hop.StripTrailer(c.r.Trailer) // a tag never comes in a trailer (A.1)
+		for name, values := range c.r.Trailer {
+			c.trailer[name] = values
+		}
+		c.ended.Store(true)
+	case err != nil:
+		c.err.Store(&err)
+	}
+	return n, err
+}
+
+// failed reports whether reading failed, which is the client's doing.
+func (c *content) failed() bool { return c != nil && c.err.Load() != nil }
+
+// openBody prepares the body for repeats.
+func (x *exchange) openBody() {
+	if x.r.Body == nil || x.r.Body == http.NoBody || x.r.ContentLength == 0 {
+		x.body = retry.NewBody(nil, 0, nil)
+		return
+	}
+	// Without it net/http reads the body to its end before it writes the first byte of a response, and a request that
+	// streams both ways would hang. HTTP/2 and tunnels are full duplex anyway; errors mean that there is nothing to do.
+	_ = http.NewResponseController(x.w).EnableFullDuplex()
+	hop.StripTrailer(x.r.Trailer)
+	x.content = &content{r: x.r, trailer: http.Header{}}
+	for name := range x.r.Trailer {
+		x.content.trailer[name] = nil
+	}
+	x.body = retry.NewBody(x.content, x.g.cfg.BodyBytes, x.g.bodies)
+}
+
+// lingerTime is how long a body that nobody wants any more is still read, so that its sender gets to read the answer.
+const lingerTime = time.Second
+
+// closeBody lets go of the body. A read of it may still be under way; the deadline ends that.
+func (x *exchange) closeBody() {
+	if x.body == nil {
+		return
+	}
+	_ = x.body.Close()
+	if x.content != nil && !x.content.ended.Load() {
+		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(lingerTime))
+	}
+}

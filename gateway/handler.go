@@ -1,0 +1,417 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"penstock.dev/penstock/apis/control"
+	"penstock.dev/penstock/gateway/hop"
+	"penstock.dev/penstock/gateway/retry"
+	"penstock.dev/penstock/gateway/route"
+	"penstock.dev/penstock/gateway/telemetry"
+	"penstock.dev/penstock/tunnel"
+)
+
+// intake is where a request came in.
+type intake struct {
+	protocol route.Protocol
+	port     int // 0 at tunnels
+}
+
+func (in intake) tunnel() bool { return in.protocol == route.ProtocolTunnel }
+
+// exchange is one request on its way. It belongs to the goroutine of its handler.
+type exchange struct {
+	g     *Gateway
+	from  intake
+	table *table
+	self  hop.Self
+	w     http.ResponseWriter
+	r     *http.Request // as it came, but for reserved and consumed headers
+	start time.Time
+	host  string
+	grpc  bool // the client reads errors in gRPC's form
+
+	tags  hop.Tags
+	trace telemetry.Trace
+	query route.Query
+	route.Decision
+
+	dest    *destination
+	slot    *slot
+	tries   *retry.Request
+	clock   *clock
+	body    *retry.Body
+	content *content
+	// executed: a next hop may have executed the request.
+	executed bool
+	// release ends the attempt whose response is being copied.
+	release context.CancelCauseFunc
+
+	counts    hop.Counts
+	status    int // 0: nothing was answered
+	reason    string
+	headers   time.Duration // until response headers
+	bytesOut  int64
+	truncated bool
+	answering bool // the final head was handed to w
+}
+
+// serve is the way of a request through a gateway (HOPS-AND-RETRIES A.3).
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, from intake) {
+	x := &exchange{g: g, from: from, table: g.table.Load(), self: *g.self.Load(), w: w, r: r, start: time.Now(), host: hostOf(r.Host), grpc: isGRPC(r.Header)}
+	if from.tunnel() && x.host == tunnel.ControlAuthority {
+		x.control() // before all else, and not counted: a full gateway must still be able to say so
+		return
+	}
+	defer x.end()
+	if f := x.forward(); f != nil {
+		x.fail(f)
+	}
+}
+
+// control hands a control request over. Its identity is the certificate alone.
+func (x *exchange) control() {
+	f := fail(reasonNoControl, "this gateway serves no control requests", "")
+	if _, ok := tunnel.PeerFrom(x.r.Context()); !ok {
+		f = fail(reasonNoPeer, "a control request outside of a tunnel", "")
+	} else if err := hop.CheckControl(x.r.Header); err != nil {
+		f = hopFailure(err)
+	} else if x.g.cfg.Control != nil {
+		x.g.cfg.Control.ServeHTTP(x.w, x.r)
+		return
+	}
+	f.write(x.w, x.self.Pseudonym, hop.NewRequestID(), false)
+}
+
+// forward takes the steps of A.3 until the response is copied or something ends the request.
+func (x *exchange) forward() *failure {
+	if n := x.g.active.Add(1); n > int64(x.g.cfg.MaxRequests) {
+		x.tags.RequestID = hop.NewRequestID()
+		f := fail(reasonOverload, fmt.Sprintf("%d requests are in this gateway", n-1), remedies[reasonOverload])
+		f.notProcessed = x.from.tunnel() // P5: nothing but this count was looked at
+		return f
+	}
+	for _, step := range []func() *failure{x.arrive, x.identify, x.decide, x.admit} {
+		if f := step(); f != nil {
+			return f
+		}
+	}
+	x.openBody()
+	return x.send()
+}
+
+// arrive is steps 1 to 3: the raw header block, and who the peer is.
+func (x *exchange) arrive() *failure {
+	var err error
+	if x.from.tunnel() {
+		peer, ok := tunnel.PeerFrom(x.r.Context())
+		switch {
+		case !ok:
+			x.tags.RequestID = hop.NewRequestID()
+			return fail(reasonNoPeer, "a request without a tunnel peer", "")
+		case peer.Role == tunnel.RoleHub:
+			x.tags, err = hop.FromHub(x.r.Header, peer.Group, func(cluster string) bool {
+				return x.g.cfg.Vouches != nil && x.g.cfg.Vouches(peer, cluster)
+			}, x.self, x.table.limits)
+		default:
+			x.tags, err = hop.FromPeer(x.r.Header, peer.Group, peer.Cluster, x.self, x.table.limits)
+		}
+		if err == nil && hop.ReservedAuthority(x.r.Host) {
+			return fail(reasonReservedHost, fmt.Sprintf("host %q came through a tunnel", x.r.Host), remedies[reasonReservedHost])
+		}
+	} else {
+		var stripped int
+		x.tags, stripped, err = hop.FromWorkload(x.r.Header, x.r.Host, x.self, x.table.limits)
+		x.g.cfg.Metrics.Stripped(stripped)
+	}
+	if err != nil {
+		return hopFailure(err)
+	}
+	x.trace = telemetry.TraceOf(x.r.Header)
+	if f := x.framing(); f != nil {
+		return f
+	}
+	switch {
+	case x.r.Method == http.MethodConnect, x.r.Method == http.MethodTrace, x.r.Method == "TRACK":
+		return fail(reasonMethod, "method "+x.r.Method, remedies[reasonMethod]) // THREATS TH-I2
+	case upgrades(x.r.Header):
+		return fail(reasonUpgrade, fmt.Sprintf("upgrade to %q", x.r.Header.Get("Upgrade")), remedies[reasonUpgrade])
+	}
+	return nil
+}
+
+// framing refuses what HTTP/2 does not allow and Go's server lets through (RFC 9113 §8.2.2, §8.3.1): a next hop that
+// speaks HTTP/1.1 might act on it (THREATS TH-T1).
+func (x *exchange) framing() *failure {
+	h := x.r.Header
+	if host, ok := h["Host"]; ok {
+		if len(host) != 1 || !strings.EqualFold(host[0], x.r.Host) {
+			return fail(reasonMalformed, fmt.Sprintf("authority %q, host %q", x.r.Host, host), "send one host")
+		}
+		delete(h, "Host")
+	}
+	if x.r.ProtoMajor < 2 || x.from.tunnel() {
+		return nil
+	}
+	for _, name := range []string{"Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade"} {
+		if _, ok := h[name]; ok {
+			return fail(reasonMalformed, "field "+name+" in HTTP/2", "leave connection-specific fields out")
+		}
+	}
+	if te := h["Te"]; len(te) > 1 || len(te) == 1 && te[0] != "trailers" {
+		return fail(reasonMalformed, "a TE other than trailers in HTTP/2", "leave connection-specific fields out")
+	}
+	return nil
+}
+
+// upgrades reports whether another protocol is asked for. An offer of h2c is passed over, as any server may (RFC 9110
+// §7.8): Java's client makes one with every first request.
+func upgrades(h http.Header) bool {
+	for _, line := range h["Upgrade"] {
+		for protocol := range strings.SplitSeq(line, ",") {
+			if p := strings.TrimSpace(protocol); p != "" && !strings.EqualFold(p, "h2c") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// identify names the caller. At a tunnel the peer has done it.
+func (x *exchange) identify() *failure {
+	if x.from.tunnel() {
+		return nil
+	}
+	// Whatever it says, it is meant for us and goes no further (RFC 9110 §11.7.2).
+	defer x.r.Header.Del("Proxy-Authorization")
+	if x.g.cfg.Identify == nil {
+		return nil
+	}
+	subject, err := x.g.cfg.Identify(x.r)
+	if err != nil {
+		f := fail(reasonIdentityInvalid, err.Error(), remedies[reasonIdentityInvalid])
+		if errors.Is(err, ErrIdentityUnavailable) {
+			f.reason, f.remedy = reasonIdentityUnavailable, ""
+		}
+		f.cause = err
+		return f
+	}
+	x.tags.Subject = subject
+	return nil
+}
+
+// decide asks the table.
+func (x *exchange) decide() *failure {
+	s := x.tags.Subject
+	x.query = route.Query{
+		Port: x.from.port, Protocol: x.from.protocol, Host: x.host, Path: x.r.URL.EscapedPath(), Method: x.r.Method,
+		Header: x.r.Header, Cluster: s.Cluster, Namespace: s.Namespace, ServiceAccount: s.ServiceAccount,
+		Proof: string(s.Proof), Draw: uint32(x.g.cfg.Rand() * (1 << 32)),
+	}
+	if x.table.snapshot.ReadsQuery() {
+		x.query.Values = x.r.URL.Query()
+	}
+	x.Decision = x.table.snapshot.Decide(x.query)
+	if x.Listener != nil {
+		x.g.cfg.Metrics.Hops(x.Listener.Gateway, len(x.tags.Path))
+	}
+	if x.Reason != route.None {
+		detail, remedy := Explain(x.query, x.Decision)
+		return fail(string(x.Reason), detail, remedy)
+	}
+	if err := x.tags.Admit(x.Backend.AllowReentry); err != nil {
+		return hopFailure(err)
+	}
+	return nil
+}
+
+// admit is steps 4 and 5: the time that is left, and what is in flight.
+func (x *exchange) admit() *failure {
+	budget, err := hop.GRPCTimeout(x.r.Header, x.limit(x.tags.Budget))
+	if err != nil {
+		return hopFailure(err)
+	}
+	x.tags.Budget = budget
+	if _, err := budget.Spend(time.Since(x.start)); err != nil {
+		return hopFailure(err)
+	}
+	x.dest = x.g.destination(x.Backend.Key)
+	subject := x.subject()
+	slot, refused := x.dest.admit(subject, x.Backend.Limits)
+	if refused != "" {
+		// Hold-down carries Theorem 3: on the way back up of a loop that met this cap, nothing is repeated here.
+		if refused == reasonSubjectBusy {
+			x.dest.guards.HoldSubject(subject, x.table.limits.Headers)
+		} else {
+			x.dest.guards.HoldBackend(x.table.limits.Headers)
+		}
+		return fail(refused, fmt.Sprintf("backend %s, caller %s", x.Backend.Key, subject), remedies[refused])
+	}
+	x.slot = slot
+	x.g.cfg.Metrics.InFlight(x.Backend.Key, +1)
+	x.tries = x.dest.guards.Begin(subject)
+	x.clock = startClock(x.r.Context(), x.start, budget.Headers, budget.Stream)
+	return nil
+}
+
+// limit lowers a budget to what Backend and rule grant. timeouts.request of a rule sets both times (A.4); 0 means that
+// it sets none.
+func (x *exchange) limit(b hop.Budget) hop.Budget {
+	granted := x.g.cfg.Limits.Headers
+	if own := x.Backend.Timeouts.ResponseHeaders; own > 0 {
+		granted = min(own, maxHeaders)
+	}
+	b.Headers = min(b.Headers, granted)
+	if request := x.Rule.Timeouts.Request; request != nil && *request > 0 {
+		b.Headers = min(b.Headers, *request)
+		b.Stream = lowest(b.Stream, *request)
+	}
+	if x.Rule.Retry != nil {
+		b.Attempts = min(b.Attempts, 1+max(x.Rule.Retry.Attempts, 0)) // GEP-1731: attempts counts retries, not tries
+	}
+	return b
+}
+
+// subject is the key of a caller in caps and guards.
+func (x *exchange) subject() string {
+	s := x.tags.Subject
+	return s.Cluster + "/" + s.Namespace + "/" + s.ServiceAccount
+}
+
+// fail answers with a failure, unless the client is gone or already has a part of an answer.
+func (x *exchange) fail(f *failure) {
+	x.reason = f.reason
+	if x.executed {
+		f.executed = executedMaybe
+	}
+	if f.loop != "" && x.dest != nil {
+		x.dest.guards.HoldBackend(x.table.limits.Headers)
+	}
+	if f.reason == reasonClientGone {
+		return
+	}
+	if f.cause != nil {
+		x.g.cfg.Log.Warn("request refused", "requestId", x.tags.RequestID, "reason", f.reason, "backend", x.labels().Backend, "error", f.cause)
+	}
+	x.g.cfg.Metrics.Refused(x.labels(), f.reason)
+	if f.loop != "" {
+		x.g.cfg.Metrics.Loop(x.labels(), string(f.loop))
+	}
+	if x.from.tunnel() {
+		x.counts.Write(x.w.Header())
+	}
+	x.answering = true
+	x.status = f.write(x.w, x.self.Pseudonym, x.tags.RequestID, x.grpc)
+	x.refused(f)
+}
+
+// refused keeps the failure for `penstock why`.
+func (x *exchange) refused(f *failure) {
+	l := x.labels()
+	x.g.cfg.Refusals.Add(control.Refusal{
+		RequestID: x.tags.RequestID, Time: x.start, Gateway: x.g.cfg.Name,
+		Cluster: l.Cluster, Namespace: l.Namespace, ServiceAccount: l.ServiceAccount, Proof: string(x.tags.Subject.Proof),
+		Method: x.r.Method, Host: x.host, Path: x.r.URL.EscapedPath(), Route: l.Route, Backend: l.Backend,
+		Status: x.status, Reason: f.reason, Detail: f.detail, Remedy: f.remedy,
+	})
+}
+
+// end gives back what the exchange holds, and records it. It also is where panics end.
+func (x *exchange) end() {
+	defer x.g.active.Add(-1)
+	v := recover()
+	x.closeBody()
+	if x.release != nil {
+		x.release(nil)
+	}
+	if x.clock != nil {
+		x.clock.stop()
+	}
+	if x.tries != nil {
+		x.tries.End()
+	}
+	if x.slot != nil {
+		if x.slot.state == slotWaiting {
+			x.g.cfg.Metrics.InFlight(x.Backend.Key, -1)
+		}
+		x.slot.leave()
+	}
+	if v != nil && v != http.ErrAbortHandler {
+		x.g.cfg.Metrics.Panicked()
+		x.g.cfg.Log.Error("panic in the request handler", "requestId", x.tags.RequestID, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		if x.answering {
+			x.truncated = true
+			v = http.ErrAbortHandler
+		} else {
+			f := fail(reasonPanic, "panic in the request handler", remedies[reasonPanic]) // row 32
+			x.fail(f)
+			v = nil
+		}
+	}
+	x.record()
+	if v != nil {
+		panic(v) // the server resets the stream, or closes the connection without an end of the message
+	}
+}
+
+// record counts and logs the exchange.
+func (x *exchange) record() {
+	took := time.Since(x.start)
+	l := x.labels()
+	x.g.cfg.Metrics.Answered(l, x.status, took, x.counts.Attempts)
+	e := telemetry.Entry{
+		Time: x.start, RequestID: x.tags.RequestID, Gateway: x.g.cfg.Name, Labels: l, Proof: string(x.tags.Subject.Proof),
+		Method: x.r.Method, Host: x.host, Path: x.r.URL.EscapedPath(), Status: x.status, Reason: x.reason,
+		Attempts: x.counts.Attempts, Connects: x.counts.Connects, Hops: len(x.tags.Path),
+		BytesOut: x.bytesOut, Headers: x.headers, Took: took, Truncated: x.truncated,
+	}
+	if x.trace != (telemetry.Trace{}) {
+		e.TraceID = x.trace.ID()
+	}
+	if x.content != nil {
+		e.BytesIn = x.content.read.Load()
+	}
+	x.g.cfg.AccessLog.Log(e)
+}
+
+func (x *exchange) labels() telemetry.Labels {
+	s := x.tags.Subject
+	l := telemetry.Labels{Namespace: s.Namespace, ServiceAccount: s.ServiceAccount, Cluster: s.Cluster}
+	if x.Listener != nil {
+		l.Gateway = x.Listener.Gateway
+	}
+	if x.Rule != nil {
+		l.Route = x.Rule.Route.Namespace + "/" + x.Rule.Route.Name
+	}
+	if x.Backend != nil {
+		l.Backend = x.Backend.Key
+	}
+	return l
+}
+
+// ended tells why a request ended by itself: our own time, or its client. nil: it did not.
+func (x *exchange) ended() *failure {
+	switch {
+	case x.clock.over():
+		return fail(reasonDeadline, context.Cause(x.clock.ctx).Error(), remedies[reasonDeadline])
+	case x.clock.ctx.Err() != nil, x.content.failed():
+		return fail(reasonClientGone, "the client is gone", "")
+	}
+	return nil
+}
+
+// hostOf is the host of an authority, in lower case, without port and final dot.
+func hostOf(authority string) string {
+	host := authority
+	if h, _, err := net.SplitHostPort(authority); err == nil {
+		host = h
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}

@@ -1,0 +1,214 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"penstock.dev/penstock/gateway/route"
+)
+
+// ListenersConfig says where the HTTP listeners of a snapshot are bound. Gateway is required; zero fields mean what
+// stands in brackets.
+type ListenersConfig struct {
+	Gateway *Gateway
+	// Address that all listeners bind to ["127.0.0.1"].
+	Address string
+	// Ports maps a listener's port to the one bound [itself]; 0: any free one, see Listeners.Addresses.
+	Ports map[int]int
+	// DrainTime is what requests under way get when a listener closes [30s].
+	DrainTime time.Duration
+	// OnChange is told each time a listener was opened or closed, or could not be opened. It must not block. nil: nobody.
+	OnChange func()
+	Log      *slog.Logger // [slog.Default]
+}
+
+// Listeners binds the HTTP listeners of the snapshots that a Gateway serves: it opens and closes them as the snapshot
+// changes and keeps the others. HTTP/1.1 and HTTP/2 with prior knowledge come in. Safe for concurrent use.
+type Listeners struct {
+	cfg ListenersConfig
+
+	mu      sync.Mutex
+	open    map[int]*listener
+	failed  map[int]error
+	closing sync.WaitGroup // of servers that drain
+}
+
+// listener is one bound port.
+type listener struct {
+	server  *http.Server
+	address netip.AddrPort
+}
+
+const (
+	defaultDrainTime  = 30 * time.Second
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	rebindEvery       = 5 * time.Second
+)
+
+// NewListeners binds nothing before Run.
+func NewListeners(cfg ListenersConfig) (*Listeners, error) {
+	if cfg.Gateway == nil {
+		return nil, errors.New("gateway: ListenersConfig.Gateway is nil; give the gateway whose snapshot is served")
+	}
+	if cfg.Address == "" {
+		cfg.Address = "127.0.0.1"
+	}
+	if _, err := netip.ParseAddr(cfg.Address); err != nil {
+		return nil, fmt.Errorf("gateway: listen address %q is no IP address; write e.g. 127.0.0.1 or ::", cfg.Address)
+	}
+	if cfg.DrainTime == 0 {
+		cfg.DrainTime = defaultDrainTime
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	return &Listeners{cfg: cfg, open: map[int]*listener{}, failed: map[int]error{}}, nil
+}
+
+// Addresses that are bound now, by the port of the listener in the snapshot.
+func (l *Listeners) Addresses() map[int]netip.AddrPort {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make(map[int]netip.AddrPort, len(l.open))
+	for port, o := range l.open {
+		out[port] = o.address
+	}
+	return out
+}
+
+// Problems are the listeners that could not be bound, by port. Each is tried again every five seconds.
+func (l *Listeners) Problems() map[int]error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.failed)
+}
+
+// Run follows the snapshots until ctx is done. It then stops accepting, lets requests under way finish for DrainTime,
+// cuts what is left, and returns nil when all of it has stopped. A port that cannot be bound costs only itself.
+func (l *Listeners) Run(ctx context.Context) error {
+	defer l.closing.Wait()
+	defer l.follow(nil)
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for {
+		snapshot, changed := l.cfg.Gateway.served()
+		l.follow(ports(snapshot))
+		var retry <-chan time.Time
+		if len(l.Problems()) > 0 {
+			again.Reset(rebindEvery)
+			retry = again.C
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-retry:
+		}
+	}
+}
+
+// ports that a snapshot wants open.
+func ports(s *route.Snapshot) []int {
+	var out []int
+	for i := range s.Listeners {
+		if s.Listeners[i].Protocol == route.ProtocolHTTP && !slices.Contains(out, s.Listeners[i].Port) {
+			out = append(out, s.Listeners[i].Port)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// follow closes what is not wanted any more, then opens what is new: a port may move from one listener to another.
+func (l *Listeners) follow(wanted []int) {
+	l.mu.Lock()
+	changed := false
+	for port, o := range l.open {
+		if !slices.Contains(wanted, port) {
+			delete(l.open, port)
+			l.drain(o)
+			changed = true
+		}
+	}
+	for port := range l.failed {
+		if !slices.Contains(wanted, port) {
+			delete(l.failed, port)
+			changed = true
+		}
+	}
+	for _, port := range wanted {
+		if l.open[port] != nil {
+			continue
+		}
+		o, err := l.bind(port)
+		if err != nil {
+			if l.failed[port] == nil {
+				l.cfg.Log.Error("listener not bound; trying again", "port", port, "every", rebindEvery, "error", err)
+				changed = true
+			}
+			l.failed[port] = err
+			continue
+		}
+		delete(l.failed, port)
+		l.open[port] = o
+		changed = true
+	}
+	l.mu.Unlock()
+	if changed && l.cfg.OnChange != nil {
+		l.cfg.OnChange()
+	}
+}
+
+// bind opens a port and serves it. The lock is held.
+func (l *Listeners) bind(port int) (*listener, error) {
+	bound, mapped := l.cfg.Ports[port]
+	if !mapped {
+		bound = port
+	}
+	socket, err := net.Listen("tcp", net.JoinHostPort(l.cfg.Address, strconv.Itoa(bound)))
+	if err != nil {
+		return nil, fmt.Errorf("gateway: listener on port %d: %w; free the port, or map it to another one under bind.ports", port, err)
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	server := &http.Server{
+		Handler:           l.cfg.Gateway.Workload(port),
+		Protocols:         protocols,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    l.cfg.Gateway.cfg.HeaderBytes,
+		ErrorLog:          slog.NewLogLogger(l.cfg.Log.Handler(), slog.LevelDebug),
+	}
+	l.closing.Go(func() {
+		if err := server.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
+			l.cfg.Log.Error("listener ended", "port", port, "error", err)
+		}
+	})
+	address := socket.Addr().(*net.TCPAddr).AddrPort()
+	return &listener{server: server, address: netip.AddrPortFrom(address.Addr().Unmap(), address.Port())}, nil
+}
+
+// drain closes a server in the background: no new connection, "Connection: close" or GOAWAY on the old ones, and the
+// axe after DrainTime.
+func (l *Listeners) drain(o *listener) {
+	l.closing.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), l.cfg.DrainTime)
+		defer cancel()
+		if err := o.server.Shutdown(ctx); err != nil {
+			l.cfg.Log.Warn("requests cut off at the end of the drain time", "address", o.address, "drainTime", l.cfg.DrainTime)
+			_ = o.server.Close()
+		}
+	})
+}
