@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"penstock.dev/penstock/apis/admin"
+	"penstock.dev/penstock/gateway/route"
+	"penstock.dev/penstock/manifest"
+)
+
+// The values of --as.
+const (
+	asAuto  = "auto"
+	asHub   = "hub"
+	asSpoke = "spoke"
+)
+
+func (a *app) validateCommand() *cobra.Command {
+	var (
+		files  []string
+		as     string
+		online bool
+	)
+	cmd := &cobra.Command{
+		Use: "validate (DIR... | -f FILE)", GroupID: groupObjects,
+		Short: "Check manifests with the code of the hub, without a hub; exit code 1 on findings",
+		Long: `Check manifests: their form, the schemas and rules of the CRDs, and whether they fit together. It needs no hub and runs
+the hub's own code, so that what passes here is served there. The manifests must be complete: what they refer to must
+be among them.
+
+Whether they are a hub's or a spoke's is told by what is among them (--as says it outright). A spoke's Backends are
+checked as if the spoke dialed them itself, since only its hub knows what is granted to it. With --online the hub checks
+them together with the objects it has.`,
+		Example: `  penstock validate catalog/
+  penstock validate -f backend.yaml --online`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.print.check(); err != nil {
+				return err
+			}
+			paths := slices.Concat(files, args)
+			if len(paths) == 0 {
+				return usagef("what? name a folder, or -f FILE")
+			}
+			if !slices.Contains([]string{asAuto, asHub, asSpoke}, as) {
+				return usagef("--as %q does not exist; use auto, hub or spoke", as)
+			}
+			m, err := readManifests(cmd, paths)
+			if err != nil {
+				return err
+			}
+			if online {
+				return a.hub(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, _ []string) error {
+					list, err := c.Validate(ctx, m)
+					if err != nil {
+						return err
+					}
+					return a.printFindings(cmd, list, fmt.Sprintf("%d files", len(m.Items)))
+				})(cmd, args)
+			}
+			list, count, err := validate(m, as)
+			if err != nil {
+				return err
+			}
+			return a.printFindings(cmd, list, fmt.Sprintf("%d objects in %d files", count, len(m.Items)))
+		},
+	}
+	fileFlag(cmd, &files)
+	cmd.Flags().StringVar(&as, "as", asAuto, "whose manifests these are: hub, spoke, or auto")
+	cmd.Flags().BoolVar(&online, "online", false, "let the hub check them together with what it has")
+	return cmd
+}
+
+// validate returns the findings and the number of objects that could be read.
+func validate(m admin.Manifests, as string) (admin.FindingList, int, error) {
+	validator, err := manifest.NewValidator()
+	if err != nil {
+		return admin.FindingList{}, 0, err
+	}
+	var (
+		objects  [][]manifest.Object
+		problems []manifest.Problem
+	)
+	for _, item := range m.Items {
+		o, p := validator.Parse(item.Source, []byte(item.Data))
+		objects, problems = append(objects, o), append(problems, p...)
+	}
+	set, duplicates := manifest.NewSet(objects...)
+	opt := manifest.Options{Controller: manifest.SpokeController, Now: time.Now()}
+	if as == asHub || (as == asAuto && isHub(set)) {
+		opt.Controller, opt.Catalog = manifest.HubController, true
+	}
+	_, report := manifest.Translate(set, opt)
+
+	list := admin.FindingList{Items: []admin.Finding{}}
+	for _, p := range slices.Concat(problems, duplicates, report.Problems()) {
+		list.Items = append(list.Items, admin.Finding(p))
+	}
+	slices.SortStableFunc(list.Items, compareFindings)
+	return list, len(set.Objects()), nil
+}
+
+// isHub tells a hub's manifests from a spoke's: only a hub has grants, credentials, clusters and tunnel listeners.
+func isHub(set *manifest.Set) bool {
+	return slices.ContainsFunc(set.Objects(), func(o manifest.Object) bool {
+		switch v := o.Value.(type) {
+		case *gwv1.GatewayClass:
+			return v.Spec.ControllerName == manifest.HubController
+		case *gwv1.Gateway:
+			return slices.ContainsFunc(v.Spec.Listeners, func(l gwv1.Listener) bool {
+				return string(l.Protocol) == string(route.ProtocolTunnel)
+			})
+		}
+		switch o.ID.Kind {
+		case "EgressGrant", "Credential", "Cluster":
+			return true
+		}
+		return false
+	})
+}
