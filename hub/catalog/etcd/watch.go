@@ -114,7 +114,9 @@ func (w *watch) follow(ctx context.Context) error {
 	ask := time.NewTicker(progressEvery)
 	defer ask.Stop()
 
-	answers := w.c.client.Watch(ctx, w.c.prefix+w.prefix, clientv3.WithPrefix(), clientv3.WithRev(w.seen+1), clientv3.WithCreatedNotify())
+	// From the last revision seen, not from the next one: etcd answers no progress request of a watch that begins in the
+	// future. take drops what is seen again.
+	answers := w.c.client.Watch(ctx, w.c.prefix+w.prefix, clientv3.WithPrefix(), clientv3.WithRev(w.seen), clientv3.WithCreatedNotify())
 	for {
 		select {
 		case answer, ok := <-answers:
@@ -154,9 +156,11 @@ func (w *watch) take(ctx context.Context, answer clientv3.WatchResponse) error {
 	}
 	for _, e := range answer.Events {
 		record := w.c.record(e.Kv)
-		if e.Type == mvccpb.DELETE {
+		switch {
+		case record.Revision <= w.seen:
+		case e.Type == mvccpb.DELETE:
 			w.emit(catalog.Event{Type: catalog.Delete, Record: catalog.Record{Key: record.Key, Revision: record.Revision}})
-		} else {
+		default:
 			w.emit(catalog.Event{Type: catalog.Put, Record: record})
 		}
 	}
