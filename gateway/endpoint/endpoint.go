@@ -4,28 +4,21 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"penstock.dev/penstock/gateway/retry"
 	"penstock.dev/penstock/gateway/route"
 )
 
-// Credentials writes credentials onto requests. Only the hub implements it; a spoke passes none, and a Backend with a
-// credential is then refused.
-type Credentials interface {
-	// Apply deletes from req whatever the workload sent in the credential's place and writes the current value. It is
-	// called for each attempt, once the connection to a verified, IP-checked peer is up, and host is that peer's
-	// verified name. It fails when host is not among the credential's hosts or there is no value; then nothing is sent.
-	Apply(req *http.Request, ref, host string) (version string, err error)
-	// Version in use, part of the connection pool's key (TH-I8); "" if there is none.
-	Version(ref string) string
-}
-
-// Keys returns client key pairs by name, see route.TLS.ClientCertificate.
+// Keys returns client key pairs by name, see route.TLS.ClientCertificate. Implementations are safe for concurrent use.
 type Keys interface {
 	KeyPair(name string) (*tls.Certificate, error)
 }
@@ -43,7 +36,7 @@ type Config struct {
 	Own func() []netip.AddrPort
 	// Roots for Backends without a CA of their own; nil: the system's.
 	Roots *x509.CertPool
-	Log   *slog.Logger
+	Log   *slog.Logger // nil: nothing is logged
 	// IdleTimeout of pooled connections [90s]; MaxIdlePerBackend [64].
 	IdleTimeout       time.Duration
 	MaxIdlePerBackend int
@@ -51,61 +44,161 @@ type Config struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Endpoint originates requests. Safe for concurrent use.
-type Endpoint struct{}
+// The defaults of Config.
+const (
+	defaultIdleTimeout = 90 * time.Second
+	defaultMaxIdle     = 64
+)
 
-// New checks the config.
-func New(cfg Config) (*Endpoint, error) { panic("todo") }
+// Endpoint originates requests. Safe for concurrent use.
+type Endpoint struct {
+	cfg      Config
+	resolver *resolver
+	self     self
+	codec    codec
+	sent     atomic.Int64
+
+	base    context.Context // of dials that several requests wait for
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	mu     sync.RWMutex
+	pools  map[poolKey]*pool
+	closed bool
+}
+
+// New checks the config. Close the Endpoint when done.
+func New(cfg Config) (*Endpoint, error) {
+	if cfg.IdleTimeout <= 0 {
+		cfg.IdleTimeout = defaultIdleTimeout
+	}
+	if cfg.MaxIdlePerBackend <= 0 {
+		cfg.MaxIdlePerBackend = defaultMaxIdle
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	e := &Endpoint{
+		cfg:   cfg,
+		self:  self{own: cfg.Own, interfaces: net.InterfaceAddrs},
+		codec: newCodec(),
+		pools: map[poolKey]*pool{},
+	}
+	e.base, e.stop = context.WithCancel(context.Background())
+	var err error
+	if e.resolver, err = newResolver(e.base, cfg.Hosts, cfg.Servers); err != nil {
+		e.stop()
+		return nil, fmt.Errorf("endpoint: %w", err)
+	}
+	return e, nil
+}
 
 // RoundTrip makes exactly one attempt: at most one wire request, no hidden repeat, no redirect followed. It returns an
-// *Error on failure. If the error is Unprocessed, req.Body was neither read nor closed.
+// *Error on failure. req is not changed.
+//
+// If the error is Unprocessed and nothing was Sent, req.Body was neither read nor closed, with one exception: the body
+// of unknown length of a GET, HEAD, DELETE or OPTIONS is read for one byte, to learn whether there is one. In all
+// other cases it is closed, sooner or later. A retry.Body makes attempts independent of that.
+//
+// The time to response headers is bounded by req's context alone; its end also ends the response's body, so a caller
+// that limits one attempt cancels by a timer of its own and stops that when RoundTrip returns. Informational responses
+// go to the context's httptrace.ClientTrace.
 func (e *Endpoint) RoundTrip(req *http.Request, b *route.Backend) (*http.Response, error) {
-	panic("todo")
+	if req.Method == http.MethodConnect {
+		return nil, &Error{Cause: ProtocolError, Class: retry.NoRepeat, Err: errors.New("CONNECT is not sent to a Backend")}
+	}
+	body := newUpload(req.Context(), req)
+	for range rounds {
+		res, err := e.attempt(req, b, body)
+		if errors.Is(err, errRotated) {
+			continue // nothing was sent; the next one uses the new version's connections
+		}
+		return res, err
+	}
+	return nil, credentialError(b.Credential, fmt.Errorf("%w %d times", errRotated, rounds))
+}
+
+// attempt is one pass: connection, copy, credential, send.
+func (e *Endpoint) attempt(req *http.Request, b *route.Backend, body *upload) (*http.Response, error) {
+	version, err := e.credentialVersion(b)
+	if err != nil {
+		return nil, err
+	}
+	p, err := e.pool(b, version)
+	if err != nil {
+		return nil, err
+	}
+	c, err := p.get(req.Context())
+	if err != nil {
+		return nil, err
+	}
+	x := newExchange(req.Context(), c, body, b.Timeouts.Idle)
+	out := outbound(x.ctx, req, b, body, c.h2)
+	if err := e.inject(out, b, p.plan, c.host, version); err != nil {
+		c.cc.Release()
+		x.cancel(err)
+		return nil, err
+	}
+	return x.run(out)
+}
+
+// pool returns the pool of a Backend at a credential version.
+func (e *Endpoint) pool(b *route.Backend, version string) (*pool, error) {
+	key := keyOf(b, version)
+	e.mu.RLock()
+	p := e.pools[key]
+	e.mu.RUnlock()
+	if p != nil {
+		return p, nil
+	}
+	plan, err := e.newPlan(b)
+	if err != nil {
+		// Translate refuses what cannot work; this is the last look.
+		return nil, &Error{Cause: settingsCause(b), Class: retry.NoRepeat, Err: fmt.Errorf("Backend %s: %w", b.Key, err)}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if p = e.pools[key]; p != nil {
+		return p, nil
+	}
+	// Keys go out of use with each change of a Backend and each rotation; their connections time out by themselves.
+	for k, old := range e.pools {
+		if old.stale() {
+			delete(e.pools, k)
+		}
+	}
+	p = &pool{e: e, key: key, plan: plan, closed: e.closed, used: time.Now()}
+	e.pools[key] = p
+	return p, nil
+}
+
+// settingsCause of a Backend that cannot be dialed as it is written.
+func settingsCause(b *route.Backend) Cause {
+	if _, err := normalName(b.Hostname); err != nil {
+		return DNSError
+	}
+	if _, err := parsePrefixes(b.AllowedCIDRs); err != nil {
+		return DestinationProhibited
+	}
+	return TLSCertificateError
 }
 
 // Sent counts wire requests (heads handed to a connection) since the start; hidden repeats are Sent minus attempts.
-func (e *Endpoint) Sent() int64 { panic("todo") }
+func (e *Endpoint) Sent() int64 { return e.sent.Load() }
 
-// Close closes idle connections and stops background work.
-func (e *Endpoint) Close() { panic("todo") }
-
-// Cause of an Error, named after RFC 9209 error types.
-type Cause string
-
-// The causes.
-const (
-	DNSError              Cause = "dns_error"
-	DestinationProhibited Cause = "destination_ip_prohibited"
-	SelfDial              Cause = "self-dial" // not RFC 9209: becomes proxy_loop_detected
-	ConnectionRefused     Cause = "connection_refused"
-	ConnectionTimeout     Cause = "connection_timeout"
-	TLSCertificateError   Cause = "tls_certificate_error"
-	TLSProtocolError      Cause = "tls_protocol_error"
-	ConnectionTerminated  Cause = "connection_terminated"
-	ResponseTimeout       Cause = "http_response_timeout"
-	ResponseHeaderSize    Cause = "http_response_header_section_size"
-	ProtocolError         Cause = "http_protocol_error"
-	CredentialUnavailable Cause = "credential-unavailable" // not RFC 9209: 503 with details
-	CredentialHost        Cause = "credential-host"        // the credential may not go to this host: 403
-)
-
-// Error is a failed attempt.
-type Error struct {
-	Cause Cause
-	Class retry.Class
-	// Sent: a byte of the head was handed to the connection, so the attempt may have been executed.
-	Sent bool
-	// Proven: the upstream proved that it did not process the request (REFUSED_STREAM, GOAWAY below).
-	Proven bool
-	// Reused connection.
-	Reused bool
-	Err    error
+// Close closes idle connections and stops background work. Exchanges under way go on; their connections are closed
+// after them.
+func (e *Endpoint) Close() {
+	e.mu.Lock()
+	e.closed = true
+	pools := make([]*pool, 0, len(e.pools))
+	for _, p := range e.pools {
+		pools = append(pools, p)
+	}
+	e.mu.Unlock()
+	e.stop()
+	for _, p := range pools {
+		p.close()
+	}
+	e.running.Wait()
 }
-
-func (e *Error) Error() string { panic("todo") }
-
-// Unwrap returns Err.
-func (e *Error) Unwrap() error { return e.Err }
-
-// Unprocessed reports a proof of the P1/P2/P3 kind.
-func (e *Error) Unprocessed() bool { return !e.Sent || e.Proven }

@@ -241,3 +241,10 @@ func (r *bodyReader) Close() error {
 	}
 	return nil
 }
+
+// Interruptible reports whether r comes from Rewind: closing it, from any goroutine, ends a pending Read at once. Of
+// other bodies that is not known.
+func Interruptible(r io.Reader) bool {
+	_, ok := r.(*bodyReader)
+	return ok
+}

@@ -1,0 +1,101 @@
+package endpoint
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"penstock.dev/penstock/gateway/retry"
+)
+
+// conn is one connection to a verified peer, with net/http's codec on it.
+type conn struct {
+	cc   *http.ClientConn
+	wire *wire
+	h2   bool
+	// host is the name the peer has proven; "" without TLS, where nothing is proven.
+	host  string
+	state *tls.ConnectionState // nil: cleartext
+	used  atomic.Bool          // it has served before
+
+	// The pool's; guarded by its mu.
+	listed bool        // in idle or shared
+	timer  *time.Timer // closes it when idle for too long
+}
+
+// codec are net/http Transports that are only ever asked for ClientConns on connections made here: they dial nothing,
+// pool nothing and repeat nothing.
+type codec struct{ h1, h2 *http.Transport }
+
+type connKey struct{}
+
+func newCodec() codec {
+	give := func(ctx context.Context, _, _ string) (net.Conn, error) { return ctx.Value(connKey{}).(net.Conn), nil }
+	newTransport := func() *http.Transport {
+		return &http.Transport{
+			DialContext:            give,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: maxHeaderBytes,
+			// RFC 9110 §10.1.1: a client must not wait for 100 without end.
+			ExpectContinueTimeout: time.Second,
+			Protocols:             new(http.Protocols),
+		}
+	}
+	c := codec{newTransport(), newTransport()}
+	c.h1.Protocols.SetHTTP1(true)
+	// Cleartext to net/http: TLS is done here, so that the wire lies between.
+	c.h2.Protocols.SetUnencryptedHTTP2(true)
+	c.h2.HTTP2 = &http.HTTP2Config{
+		// One peer that reads nothing must not hold up all its streams for ever.
+		WriteByteTimeout: 30 * time.Second,
+		// What one upstream can make us hold of a response that the workload does not read (FAULTS G31).
+		MaxReceiveBufferPerStream:     256 << 10,
+		MaxReceiveBufferPerConnection: 4 << 20,
+	}
+	return c
+}
+
+// open makes a connection to a verified peer. The error is an *Error with nothing sent.
+func (e *Endpoint) open(ctx context.Context, p *plan) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.connect)
+	defer cancel()
+	nc, err := e.connect(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{h2: p.wantsH2Only()}
+	if p.tls != nil {
+		tc, host, err := handshake(ctx, nc, p)
+		if err != nil {
+			return nil, err
+		}
+		state := tc.ConnectionState()
+		nc, c.host, c.state, c.h2 = tc, host, &state, state.NegotiatedProtocol == "h2"
+	}
+	c.wire = newWire(nc, c.h2, &e.sent)
+	t := e.codec.h1
+	if c.h2 {
+		t = e.codec.h2
+	}
+	// The address is only a form to be filled in: the connection is the one in the context.
+	c.cc, err = t.NewClientConn(context.WithValue(ctx, connKey{}, net.Conn(c.wire)), "http", "peer:80")
+	if err != nil {
+		_ = nc.Close()
+		return nil, &Error{Cause: ConnectionTerminated, Class: retry.ConnectFailure, Err: err}
+	}
+	return c, nil
+}
+
+// sound reports whether the connection may take another request.
+func (c *conn) sound() bool {
+	if c.cc.Err() != nil {
+		return false
+	}
+	if c.h2 {
+		return !c.wire.h2.leaving()
+	}
+	return !c.wire.h1.doubted()
+}

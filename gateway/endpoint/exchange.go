@@ -1,0 +1,204 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"penstock.dev/penstock/gateway/retry"
+)
+
+// exchange is one attempt on one connection: it knows what was sent and what that proves.
+type exchange struct {
+	c      *conn
+	reused bool
+	body   *upload
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	written, read int64 // of the wire, before
+	stream        atomic.Uint32
+	answered      atomic.Bool // a byte of an answer, informational ones included, was seen
+
+	idle   *idleTimer
+	unhook func() bool // from the context
+}
+
+// newExchange starts to watch the wire. The place on c is reserved.
+func newExchange(ctx context.Context, c *conn, body *upload, idle time.Duration) *exchange {
+	x := &exchange{c: c, body: body, written: c.wire.written.Load(), read: c.wire.read.Load(), unhook: func() bool { return true }}
+	x.ctx, x.cancel = context.WithCancelCause(ctx)
+	x.idle = newIdleTimer(idle, func() { x.cancel(ErrIdle) })
+	if body != nil {
+		body.alive = x.idle.touch
+	}
+	trace := &httptrace.ClientTrace{GotFirstResponseByte: func() { x.answered.Store(true) }}
+	if c.h2 {
+		// Called with the lock held under which the frames of this head were written (checked by a test): the highest
+		// stream is this one. Had the write failed before the frame, it would be an older one, which is no proof lost:
+		// the connection is then broken, and what it says of older streams is not asked.
+		before := uint32(0)
+		trace.WroteHeaderField = func(string, []string) {
+			if before == 0 {
+				before = c.wire.h2.stream() + 1
+			}
+		}
+		trace.WroteHeaders = func() {
+			if s := c.wire.h2.stream(); s >= before {
+				x.stream.Store(s)
+			}
+		}
+	}
+	x.ctx = httptrace.WithClientTrace(x.ctx, trace)
+	return x
+}
+
+// run sends out and returns the response, or an *Error that says what is known about the attempt.
+func (x *exchange) run(out *http.Request) (*http.Response, error) {
+	x.reused = x.c.used.Swap(true)
+	if x.body != nil {
+		// net/http returns an error only after its goroutine that writes the body has ended; this, and the wire, end a
+		// read of the workload's body that it may be blocked in.
+		x.unhook = context.AfterFunc(x.ctx, func() { _ = x.body.Close() })
+	}
+	if !x.c.h2 {
+		x.c.wire.carry(x.body)
+		x.c.wire.h1.begin()
+	}
+	res, err := x.c.cc.RoundTrip(out)
+	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
+		// Nothing asked for it; what follows is not HTTP.
+		_ = res.Body.Close()
+		err = errSwitched
+	}
+	if err != nil {
+		failed := x.explain(err)
+		x.end(failed.Sent)
+		return nil, failed
+	}
+	x.body.settle()
+	res.TLS = x.c.state
+	res.Body = &download{x: x, src: res.Body}
+	return res, nil
+}
+
+// end lets go of all that the exchange held. The body is closed unless nothing was sent, when it is the next attempt's.
+func (x *exchange) end(sent bool) {
+	x.unhook()
+	x.c.wire.uncarry(x.body)
+	x.idle.stop()
+	if sent {
+		x.body.abandon()
+	}
+	x.cancel(context.Canceled)
+}
+
+var errSwitched = errors.New("the upstream switched protocols without being asked")
+
+// streamReset has the shape of net/http's error for a reset HTTP/2 stream, which can be read As any struct of that
+// shape (net/http/h2_error.go, meant for golang.org/x/net/http2.StreamError). A test holds it.
+type streamReset struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (s streamReset) Error() string {
+	return fmt.Sprintf("stream %d reset with code %d", s.StreamID, s.Code)
+}
+
+// RFC 9113 §7.
+const (
+	codeNoError       = 0x0
+	codeRefusedStream = 0x7
+)
+
+// explain turns the codec's error into ours. It is called before anything else touches the exchange.
+func (x *exchange) explain(err error) *Error {
+	e := &Error{Reused: x.reused, Sent: x.sent(), Err: err}
+	var reset streamReset
+	cause := context.Cause(x.ctx)
+	switch {
+	case x.ctx.Err() != nil && timedOut(cause):
+		e.Cause, e.Class = ResponseTimeout, retry.PerTryTimeout
+	case x.ctx.Err() != nil:
+		e.Cause, e.Class, e.Err = ConnectionTerminated, retry.NoRepeat, fmt.Errorf("%w: %w", cause, err)
+	case !e.Sent:
+		e.Cause, e.Class = ConnectionTerminated, retry.ResetBeforeHeaders
+	case errors.As(err, &reset) && reset.Code == codeRefusedStream:
+		// RFC 9113 §8.7: no processing has occurred.
+		e.Cause, e.Class, e.Proven = ConnectionTerminated, retry.RefusedStream, true
+	case x.c.h2 && x.stream.Load() > 0 && x.c.wire.h2.disowned(x.stream.Load()):
+		e.Cause, e.Class, e.Proven = ConnectionTerminated, retry.RefusedStream, true
+	case errors.As(err, &reset):
+		e.Cause, e.Class = ProtocolError, retry.ResetBeforeHeaders
+	case x.tooLarge():
+		e.Cause, e.Class = ResponseHeaderSize, retry.NoRepeat
+	case errors.Is(err, errSwitched), x.answered.Load() && !brokenOff(err):
+		e.Cause, e.Class = ProtocolError, retry.ResetBeforeHeaders
+	default:
+		e.Cause, e.Class = ConnectionTerminated, retry.ResetBeforeHeaders
+	}
+	return e
+}
+
+// brokenOff reports whether the connection ended, rather than carried something that is not HTTP.
+func brokenOff(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+}
+
+// sent reports whether a byte of the head may have left. On HTTP/2 another goroutine writes it, and with the context
+// done nobody waits for that one: then it counts as sent.
+func (x *exchange) sent() bool {
+	if x.c.h2 {
+		return x.stream.Load() > 0 || x.ctx.Err() != nil
+	}
+	return x.c.wire.written.Load() > x.written
+}
+
+// tooLarge reports whether the response head passed the limit, which net/http says in words only. On HTTP/1.1 the bytes
+// tell. On HTTP/2 the limit is on the decoded head; there the connection lives on and the stream was not reset by the
+// peer, which no other failure leaves behind once an answer was seen.
+func (x *exchange) tooLarge() bool {
+	if !x.c.h2 {
+		return x.c.wire.read.Load()-x.read >= maxHeaderBytes
+	}
+	return x.answered.Load() && x.c.cc.Err() == nil && !x.c.wire.h2.leaving()
+}
+
+// download is the body of a response. Reading it watches the idle time; closing it ends the exchange.
+type download struct {
+	x    *exchange
+	src  io.ReadCloser
+	once sync.Once
+}
+
+// Read implements io.Reader. Errors but io.EOF are *Error: part of the response has been passed on, so nothing can be
+// repeated (row 27).
+func (d *download) Read(p []byte) (int, error) {
+	d.x.idle.wait()
+	n, err := d.src.Read(p)
+	d.x.idle.done()
+	if err != nil && err != io.EOF {
+		if cause := context.Cause(d.x.ctx); cause != nil {
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
+		err = &Error{Cause: ConnectionTerminated, Class: retry.NoRepeat, Sent: true, Reused: d.x.reused, Err: err}
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (d *download) Close() error {
+	err := d.src.Close()
+	d.once.Do(func() { d.x.end(true) })
+	return err
+}

@@ -1,0 +1,97 @@
+package endpoint
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// wire is a connection whose traffic is watched: net/http neither says how many requests it truly wrote nor passes on
+// what a GOAWAY proved. It counts bytes, and hands them to a watcher of the protocol on it.
+//
+// Safe for concurrent use as any net.Conn is: one reader and one writer at a time.
+type wire struct {
+	net.Conn
+	written, read atomic.Int64
+	sent          *atomic.Int64 // of the Endpoint: request heads that left
+	h1            *h1Watch      // one of the two
+	h2            *h2Watch
+
+	mu     sync.Mutex
+	closed bool
+	body   *upload // of the exchange under way, HTTP/1.1 only
+}
+
+func newWire(c net.Conn, h2 bool, sent *atomic.Int64) *wire {
+	w := &wire{Conn: c, sent: sent}
+	if h2 {
+		w.h2 = &h2Watch{}
+	} else {
+		w.h1 = &h1Watch{}
+	}
+	return w
+}
+
+// Write counts what was handed over. A write that fails before its first byte counts nothing: that is proof P4.
+func (w *wire) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	if n > 0 {
+		w.written.Add(int64(n))
+		heads := 0
+		if w.h1 != nil {
+			heads = w.h1.wrote()
+		} else {
+			heads = w.h2.wrote(p[:n])
+		}
+		w.sent.Add(int64(heads))
+	}
+	return n, err
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if n > 0 {
+		w.read.Add(int64(n))
+		if w.h1 != nil {
+			w.h1.got(p[:n])
+		} else {
+			w.h2.got(p[:n])
+		}
+	}
+	return n, err
+}
+
+// Close closes the connection, and ends a read of the workload's body that the exchange on it may be blocked in.
+func (w *wire) Close() error {
+	err := w.Conn.Close()
+	w.mu.Lock()
+	body := w.body
+	w.closed, w.body = true, nil
+	w.mu.Unlock()
+	if body != nil {
+		_ = body.Close()
+	}
+	return err
+}
+
+// carry says whose body is sent on this connection now; nil: none.
+func (w *wire) carry(body *upload) {
+	w.mu.Lock()
+	closed := w.closed
+	if !closed {
+		w.body = body
+	}
+	w.mu.Unlock()
+	if closed && body != nil {
+		_ = body.Close()
+	}
+}
+
+// uncarry takes back what carry said, unless another exchange has begun.
+func (w *wire) uncarry(body *upload) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.body == body {
+		w.body = nil
+	}
+}
