@@ -28,7 +28,7 @@ type link struct {
 }
 
 func newLink(c *Client, hub Hub) *link {
-	l := &link{client: c, hub: hub, state: stateConnecting, since: time.Now()}
+	l := &link{client: c, hub: hub, state: StateConnecting, since: time.Now()}
 	l.lanes.Store(new([]*lane))
 	return l
 }

@@ -17,13 +17,14 @@ type HubStatus struct {
 	Since time.Time `json:"since"`
 }
 
-// The states of a hub.
+// The states of a hub: being dialed for the first time; taking requests; silent, so that it gets no new request; draining; its
+// last dial failed.
 const (
-	stateConnecting = "connecting"
-	stateReady      = "ready"
-	stateSuspect    = "suspect"
-	stateDraining   = "draining"
-	stateFailed     = "failed"
+	StateConnecting = "connecting"
+	StateReady      = "ready"
+	StateSuspect    = "suspect"
+	StateDraining   = "draining"
+	StateFailed     = "failed"
 )
 
 // refresh recomputes the state. With mu held.
@@ -37,18 +38,18 @@ func (l *link) current() string {
 	lanes := *l.lanes.Load()
 	for _, n := range lanes {
 		if !n.suspect.Load() {
-			return stateReady
+			return StateReady
 		}
 	}
 	switch {
 	case len(lanes) > 0:
-		return stateSuspect
+		return StateSuspect
 	case l.leaving > 0:
-		return stateDraining
+		return StateDraining
 	case l.lastErr != nil:
-		return stateFailed
+		return StateFailed
 	}
-	return stateConnecting
+	return StateConnecting
 }
 
 // Status of each hub, sorted by name.
@@ -71,7 +72,7 @@ func (l *link) status() HubStatus {
 			s.RTT = rtt
 		}
 	}
-	if l.lastErr != nil && (s.State == stateFailed || s.State == stateConnecting) {
+	if l.lastErr != nil && (s.State == StateFailed || s.State == StateConnecting) {
 		s.Error = l.lastErr.Error()
 	}
 	return s
