@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"penstock.dev/penstock/apis/control"
+	"penstock.dev/penstock/gateway/telemetry"
 	"penstock.dev/penstock/tunnel"
 )
 
@@ -22,6 +23,7 @@ const (
 	reportEvery  = 10 * time.Second
 	watchSilence = 30 * time.Second
 	retryRenewal = 20 * time.Second
+	maxReported  = 1000 // refusals in one report
 )
 
 // ErrParentLoop: our own group is among the hub's ancestors, so the tunnel stays unready (HOPS A.3, prevention).
@@ -33,11 +35,11 @@ type parent struct {
 	identity *identity
 	version  string
 	log      *slog.Logger
-	// setHubs, drain and rotate act on the tunnels; view takes each newer view; refusals drains what to report.
+	// setHubs and drain act on the tunnels; view takes each newer view; refusals are what to report.
 	setHubs  func([]control.Hub)
 	drain    func(hub string)
 	view     func(revision int64, v *control.View)
-	refusals func(max int) []control.Refusal
+	refusals *telemetry.Refusals
 	served   func() int64 // revision of the view that is served
 
 	mu       sync.Mutex
@@ -145,9 +147,10 @@ func (p *parent) report(ctx context.Context, hub tunnel.Hub, rt http.RoundTrippe
 		h := p.identity.current.Load()
 		r := control.Report{
 			Instance: h.Instance, Version: p.version, Revision: p.served(),
-			Generation: h.Generation, NotAfter: h.certificate.Leaf.NotAfter, Refusals: p.refusals(1000),
+			Generation: h.Generation, NotAfter: h.certificate.Leaf.NotAfter, Refusals: p.refusals.Drain(maxReported),
 		}
 		if err := call(ctx, rt, control.PathReport, r, nil); err != nil && ctx.Err() == nil {
+			p.refusals.Undrain(len(r.Refusals))
 			p.log.WarnContext(ctx, "report to the hub failed", "hub", hub.Name, "error", err)
 		}
 	}
