@@ -74,9 +74,6 @@ func (a *authority) record(sealer Sealer, catalogKey string) (caRecord, error) {
 	return caRecord{Certificate: string(encodePEM(a.cert.Raw)), Key: sealed, Issuing: true}, nil
 }
 
-// pin of the root, "sha256:<hex>" of its SubjectPublicKeyInfo.
-func (a *authority) pin() string { return "sha256:" + keyHash(a.cert.RawSubjectPublicKeyInfo) }
-
 // leaf is what a certificate says; the subject never chooses it.
 type leaf struct {
 	id       tunnel.ID

@@ -279,6 +279,7 @@ func (r *Registry) updateCluster(ctx context.Context, name string, change func(*
 			}
 			before = nil
 		}
+		rec.Changed = time.Now()
 		ops = append(ops, catalog.Op{Key: key, Value: encode(rec), If: revision})
 		revision, err = r.cfg.Catalog.Commit(ctx, ops...)
 		if err == nil {

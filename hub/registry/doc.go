@@ -27,6 +27,8 @@
 // suspended, and its instance is not locked and has not joined anew. Admit decides so at each handshake, and Gone for
 // tunnels that are up, both from memory: a hub that is cut off from its catalog goes on with what it knew, and a
 // revocation that it could not hear of takes effect when the certificate ends. OnChange says when to ask Gone again.
+// When an old backup of the catalog is restored, the hubs write what it lacks of clusters and instances again from
+// memory: a restore revives nobody who was revoked since, and costs nobody who joined since.
 //
 // # Keys in the catalog
 //

@@ -20,7 +20,7 @@ const admitWait = 100 * time.Millisecond
 
 // ownCertificate is this replica's certificate; immutable.
 type ownCertificate struct {
-	tls *tls.Certificate // leaf alone, for tunnels
+	tls *tls.Certificate // the chain with the root: a spoke that joins knows only the root's pin
 	ca  *authority       // that issued it
 	// half of its life is over.
 	half time.Time
@@ -34,7 +34,8 @@ func (r *Registry) ID() tunnel.ID {
 	return tunnel.ID{TrustDomain: r.cfg.TrustDomain, Role: tunnel.RoleHub, Group: r.group}
 }
 
-// Certificate is this replica's own, with a new key each time it is renewed.
+// Certificate is this replica's own, for tunnels and the join endpoint: a new pointer and a new key each time it is
+// renewed.
 func (r *Registry) Certificate() (*tls.Certificate, error) { return r.own.Load().tls, nil }
 
 // Roots of the trust bundle. The pool is the same one until the bundle changes.
@@ -44,23 +45,10 @@ func (r *Registry) Roots() *x509.CertPool { return r.trust.Load().pool }
 func (r *Registry) RootsPEM() string { return r.trust.Load().pem }
 
 // Pin of the CA that issues now, "sha256:<hex>" of its SubjectPublicKeyInfo.
-func (r *Registry) Pin() string { return r.trust.Load().issuer.pin() }
+func (r *Registry) Pin() string { return tunnel.PinOf(r.trust.Load().issuer.cert) }
 
-// JoinTLS is for the listener of JoinHandler. A joining spoke has no roots yet, only the pin: so the chain shown
-// includes the root. ALPN tells join (http/1.1, h2) from tunnels.
-func (r *Registry) JoinTLS() *tls.Config {
-	return &tls.Config{
-		MinVersion:             tls.VersionTLS13,
-		NextProtos:             []string{"h2", "http/1.1"},
-		SessionTicketsDisabled: true,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			own := r.own.Load()
-			c := *own.tls
-			c.Certificate = [][]byte{own.tls.Certificate[0], own.ca.cert.Raw}
-			return &c, nil
-		},
-	}
-}
+// JoinTLS is for the listener of JoinHandler.
+func (r *Registry) JoinTLS() *tls.Config { return tunnel.JoinServerTLS(r) }
 
 // renewOwn issues this replica's certificate. It needs no catalog, so that a replica outlives its certificate's life
 // while the catalog is away; such serials are therefore not recorded.
@@ -75,7 +63,7 @@ func (r *Registry) renewOwn(now time.Time) error {
 		return err
 	}
 	r.own.Store(&ownCertificate{
-		tls:  &tls.Certificate{Certificate: [][]byte{i.cert.Raw}, PrivateKey: key, Leaf: i.cert},
+		tls:  &tls.Certificate{Certificate: [][]byte{i.cert.Raw, ca.cert.Raw}, PrivateKey: key, Leaf: i.cert},
 		ca:   ca,
 		half: now.Add(i.cert.NotAfter.Sub(now) / 2),
 	})

@@ -66,14 +66,13 @@ func (r *Registry) join(ctx context.Context, req control.JoinRequest, csr reques
 	case o.spec.Suspended || !cl.Suspended.IsZero():
 		return control.Certificate{}, suspended(req.Cluster)
 	}
-	var ops []catalog.Op
+	// The condition makes one group of two first joins, and none of one that crosses a revocation.
+	unchanged := catalog.Op{Key: catalog.ClusterKey(req.Cluster), If: clRev}
 	if cl.Group == "" {
-		// The condition on the record makes one group of two first joins.
-		cl.Group, cl.Joined = newGroup(), now
-		ops = append(ops, catalog.Op{Key: catalog.ClusterKey(req.Cluster), Value: encode(cl), If: clRev})
+		cl.Group, cl.Joined, cl.Changed = newGroup(), now, now
+		unchanged.Value = encode(cl)
 	}
-	// With a group there, the cluster's record needs no condition: after a revocation meanwhile the certificate is of a
-	// group that no hub admits.
+	ops := []catalog.Op{unchanged}
 	old, oldRev, err := read[instanceRecord](ctx, r.cfg.Catalog, catalog.InstanceKey(cl.Group, req.Instance))
 	if err != nil {
 		return control.Certificate{}, err
@@ -108,7 +107,7 @@ func (r *Registry) grant(ctx context.Context, role tunnel.Role, cluster, group, 
 	if err != nil {
 		return control.Certificate{}, err
 	}
-	next.Serial, next.NotAfter, next.Key = i.serial, i.cert.NotAfter, csr.key
+	next.Changed, next.Serial, next.NotAfter, next.Key = now, i.serial, i.cert.NotAfter, csr.key
 	key := catalog.InstanceKey(group, instance)
 	ops = append(ops,
 		catalog.Op{Key: key, Value: encode(next), If: ifRevision},
@@ -124,10 +123,10 @@ func (r *Registry) grant(ctx context.Context, role tunnel.Role, cluster, group, 
 	}
 	for _, op := range ops {
 		rec := catalog.Record{Key: op.Key, Value: op.Value, Revision: revision}
-		switch op.Key {
-		case key:
+		switch {
+		case op.Key == key:
 			r.instances.put(rec)
-		case catalog.ClusterKey(cluster):
+		case op.Key == catalog.ClusterKey(cluster) && op.Value != nil:
 			r.clusters.put(rec)
 		}
 	}

@@ -43,11 +43,14 @@ func clusterRef(name string) catalog.Ref {
 // objectsPrefix of all Cluster objects, up to the name.
 var objectsPrefix = strings.TrimSuffix(catalog.ObjectKey(clusterRef("x")), "x")
 
-// clusterData is catalog.Object.Data of a Cluster.
+// clusterData is catalog.Object.Data of a Cluster: the manifest without status.
 type clusterData struct {
-	Metadata struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Metadata   struct {
 		Labels map[string]string `json:"labels,omitempty"`
-	} `json:"metadata,omitzero"`
+		Name   string            `json:"name"`
+	} `json:"metadata"`
 	Spec penstockv1alpha1.ClusterSpec `json:"spec"`
 }
 
@@ -71,48 +74,22 @@ func readObject(o catalog.Object) (object, error) {
 // owner, if the registration wants nothing else of it.
 func (r *Registry) applyObject(ctx context.Context, reg Registration) error {
 	ref := clusterRef(reg.Name)
-	data := map[string]json.RawMessage{}
-	stored0, err := r.cfg.Objects.Get(ctx, ref)
+	obj, err := r.cfg.Objects.Get(ctx, ref)
 	switch {
 	case errors.Is(err, catalog.ErrNotFound):
-		var d clusterData
-		d.Metadata.Labels = reg.Labels
+		d := clusterData{APIVersion: penstockv1alpha1.GroupVersion.String(), Kind: ref.Kind}
+		d.Metadata.Name, d.Metadata.Labels = reg.Name, reg.Labels
 		d.Spec.Role = string(reg.Role)
-		stored0 = catalog.Object{Ref: ref, Data: encode(d)}
+		obj = catalog.Object{Ref: ref, Data: encode(d)}
 	case err != nil:
 		return stored("read "+ref.String(), err)
 	default:
-		old, err := readObject(stored0)
-		if err != nil {
+		same, err := adjust(&obj, reg)
+		if err != nil || same {
 			return err
 		}
-		if reg.Role != "" && reg.Role != old.role() {
-			return refuse(ClusterRegistered, fmt.Sprintf("Cluster %s has role %s, not %s", reg.Name, old.role(), reg.Role),
-				"change spec.role of the object, or register without a role")
-		}
-		labels := maps.Clone(old.labels)
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		maps.Copy(labels, reg.Labels)
-		if maps.Equal(labels, old.labels) {
-			return nil
-		}
-		// Whatever else stands in the object stays as it is.
-		if err := json.Unmarshal(stored0.Data, &data); err != nil {
-			return fmt.Errorf("registry: %s: %w", ref, err)
-		}
-		meta := map[string]json.RawMessage{}
-		if m, ok := data["metadata"]; ok {
-			if err := json.Unmarshal(m, &meta); err != nil {
-				return fmt.Errorf("registry: %s: metadata: %w", ref, err)
-			}
-		}
-		meta["labels"] = encode(labels)
-		data["metadata"] = encode(meta)
-		stored0.Data = encode(data)
 	}
-	_, _, err = r.cfg.Objects.Apply(ctx, reg.Owner, stored0, catalog.ApplyOptions{})
+	_, _, err = r.cfg.Objects.Apply(ctx, reg.Owner, obj, catalog.ApplyOptions{})
 	if errors.Is(err, catalog.ErrOwned) {
 		return &Error{Code: ClusterRegistered, Message: "the labels of Cluster " + reg.Name + " differ from those asked for",
 			Remedy: "register without labels, or change them where the object comes from", Err: err}
@@ -122,6 +99,40 @@ func (r *Registry) applyObject(ctx context.Context, reg Registration) error {
 	}
 	r.fetchObject(ctx, reg.Name)
 	return nil
+}
+
+// adjust adds the labels of a registration to an object. Whatever else stands in it stays as it is.
+func adjust(obj *catalog.Object, reg Registration) (same bool, err error) {
+	old, err := readObject(*obj)
+	if err != nil {
+		return false, err
+	}
+	if reg.Role != "" && reg.Role != old.role() {
+		return false, refuse(ClusterRegistered, fmt.Sprintf("Cluster %s has role %s, not %s", reg.Name, old.role(), reg.Role),
+			"change spec.role of the object, or register without a role")
+	}
+	labels := map[string]string{}
+	maps.Copy(labels, old.labels)
+	maps.Copy(labels, reg.Labels)
+	if maps.Equal(labels, old.labels) {
+		return true, nil
+	}
+	var data, metadata map[string]json.RawMessage
+	if err := json.Unmarshal(obj.Data, &data); err != nil {
+		return false, fmt.Errorf("registry: %s: %w", obj.Ref, err)
+	}
+	if m, ok := data["metadata"]; ok {
+		if err := json.Unmarshal(m, &metadata); err != nil {
+			return false, fmt.Errorf("registry: %s: metadata: %w", obj.Ref, err)
+		}
+	}
+	if metadata == nil {
+		metadata = map[string]json.RawMessage{}
+	}
+	metadata["labels"] = encode(labels)
+	data["metadata"] = encode(metadata)
+	obj.Data = encode(data)
+	return false, nil
 }
 
 func (r *Registry) fetchObject(ctx context.Context, name string) (object, bool) {

@@ -27,6 +27,8 @@ type caRecord struct {
 
 // clusterRecord is what the registry knows of a cluster beside its object: clusters/<name>.
 type clusterRecord struct {
+	// Changed last; decides which one is newer once revisions do not, after a restore.
+	Changed time.Time `json:"changed"`
 	// Registered last; zero: only suspended or revoked by name so far.
 	Registered time.Time `json:"registered,omitzero"`
 	// Group is the gateway group, minted by the first join; empty: nobody has joined, or it was revoked.
@@ -56,7 +58,9 @@ type tokenRecord struct {
 
 // instanceRecord is one process of a gateway group: instances/<group>/<instance>.
 type instanceRecord struct {
-	Cluster string `json:"cluster"`
+	// Changed as in clusterRecord.
+	Changed time.Time `json:"changed"`
+	Cluster string    `json:"cluster"`
 	// Generation of the newest certificate, its serial, end and the SHA-256 of its public key.
 	Generation int64     `json:"generation"`
 	Serial     string    `json:"serial"`

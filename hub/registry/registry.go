@@ -106,6 +106,8 @@ func New(ctx context.Context, cfg Config) (*Registry, error) {
 	r.clusters = newTable(catalog.ClustersPrefix, log, decode[clusterRecord])
 	r.objects = newTable(objectsPrefix, log, decodeObject)
 	r.instances = newTable(catalog.InstancesPrefix, log, decode[instanceRecord])
+	r.clusters.newer = func(a, b clusterRecord) bool { return a.Changed.After(b.Changed) }
+	r.instances.newer = func(a, b instanceRecord) bool { return a.Changed.After(b.Changed) }
 	r.replicas = newTable(catalog.ReplicasPrefix, log, decode[control.Hub])
 	if err := r.open(ctx); err != nil {
 		return nil, err

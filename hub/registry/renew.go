@@ -136,6 +136,7 @@ func (r *Registry) next(ctx context.Context, p tunnel.Peer, csr request, decide 
 // lock records the lock and returns the refusal, or catalog.ErrConflict.
 func (r *Registry) lock(ctx context.Context, p tunnel.Peer, rec instanceRecord, revision int64, reason string) error {
 	rec.Locked, rec.Reason = time.Now(), reason
+	rec.Changed = rec.Locked
 	key := catalog.InstanceKey(p.Group, p.Instance)
 	revision, err := r.cfg.Catalog.Commit(ctx, catalog.Op{Key: key, Value: encode(rec), If: revision})
 	if errors.Is(err, catalog.ErrConflict) {
@@ -157,12 +158,12 @@ func locked(cluster, instance, reason string) error {
 
 // refusal gives Admit's error the code of its cause.
 func (r *Registry) refusal(p tunnel.Peer, err error) error {
-	name, _ := r.Cluster(p)
+	name, ok := r.Cluster(p)
 	rec, _ := r.clusters.get(name)
 	o, _ := r.objects.get(name)
 	inst, _ := r.instances.get(instanceName(p.Group, p.Instance))
 	switch {
-	case name == "":
+	case !ok:
 		return unknownCluster(p.Cluster)
 	case rec.Group != p.Group:
 		return revoked(name)

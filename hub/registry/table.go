@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -17,6 +18,10 @@ type table[T any] struct {
 	prefix string
 	decode func(catalog.Record) (T, error)
 	log    *slog.Logger
+	// newer than, for tables that outlive the restore of an old backup: what was written after the backup, and lost with
+	// it, is written again from memory, so that a restore revives nobody who was revoked, suspended or locked, and costs
+	// nobody who joined. Values are then JSON of T. nil: the store is right, however old.
+	newer func(a, b T) bool
 
 	mu   sync.RWMutex
 	rows map[string]row[T]
@@ -112,48 +117,73 @@ func (t *table[T]) fetch(ctx context.Context, cat catalog.Catalog, key string) (
 // follow keeps the table until ctx is done. changed is called after each change, without the lock.
 func (t *table[T]) follow(ctx context.Context, cat catalog.Catalog, changed func()) {
 	var listing map[string]row[T] // nil: not in a listing
+	var regressed bool
 	for ev := range cat.Watch(ctx, t.prefix) {
 		switch ev.Type {
 		case catalog.Resync:
-			listing = map[string]row[T]{}
-			continue
+			listing, regressed = map[string]row[T]{}, ev.Regressed
 		case catalog.Put:
 			if listing != nil {
 				t.set(listing, ev.Record)
 				continue
 			}
 			t.put(ev.Record)
+			changed()
 		case catalog.Delete:
-			key := strings.TrimPrefix(ev.Record.Key, t.prefix)
-			if listing != nil {
-				delete(listing, key)
-				continue
-			}
-			t.mu.Lock()
-			if old, ok := t.rows[key]; ok && old.revision <= ev.Record.Revision {
-				delete(t.rows, key)
-			}
-			t.mu.Unlock()
+			t.delete(ev.Record)
+			changed()
 		case catalog.Synced:
-			if listing == nil {
-				continue
-			}
-			t.mu.Lock()
-			// Rows read past the watch after the listing was made stay.
-			for k, r := range t.rows {
-				if r.revision > ev.Revision {
-					listing[k] = r
-				}
-			}
-			same := maps.EqualFunc(t.rows, listing, func(a, b row[T]) bool { return a.revision == b.revision })
-			t.rows = listing
-			t.mu.Unlock()
+			lost := t.replace(listing, ev.Revision, regressed)
 			listing = nil
-			if same {
-				continue
-			}
+			changed()
+			t.restore(ctx, cat, lost)
 		}
-		changed()
+	}
+}
+
+func (t *table[T]) delete(rec catalog.Record) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := strings.TrimPrefix(rec.Key, t.prefix)
+	if old, ok := t.rows[key]; ok && old.revision <= rec.Revision {
+		delete(t.rows, key)
+	}
+}
+
+// replace puts a listing, complete up to a revision, in the place of the rows, but for those that were read past the
+// watch since. If the store went back, revisions of before mean nothing any more: then it is the newer value that stays,
+// and those that the store has lost are returned.
+func (t *table[T]) replace(listing map[string]row[T], revision int64, regressed bool) (lost map[string]row[T]) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lost = map[string]row[T]{}
+	for k, r := range t.rows {
+		old, ok := listing[k]
+		switch {
+		case !regressed && r.revision > revision:
+			listing[k] = r
+		case regressed && t.newer != nil && (!ok || t.newer(r.value, old.value)):
+			if !ok {
+				old.revision = catalog.Absent
+			}
+			lost[k] = row[T]{old.revision, r.value}
+			listing[k] = lost[k] // any event from now on is newer
+		}
+	}
+	t.rows = listing
+	return lost
+}
+
+// restore writes back what a restore of the store has lost. Each replica tries; the first one wins.
+func (t *table[T]) restore(ctx context.Context, cat catalog.Catalog, lost map[string]row[T]) {
+	for k, r := range lost {
+		_, err := cat.Commit(ctx, catalog.Op{Key: t.prefix + k, Value: encode(r.value), If: r.revision})
+		if err != nil && !errors.Is(err, catalog.ErrConflict) {
+			t.log.Error("the catalog went back, and a newer record could not be written again; this replica still serves it",
+				"key", t.prefix+k, "error", err)
+			continue
+		}
+		t.log.Warn("the catalog went back; a newer record was written again", "key", t.prefix+k)
 	}
 }
 

@@ -27,7 +27,7 @@ func (t *throttle) blocked(source string, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	// One more failure must fit into the bucket.
-	return max(0, t.sources[source].Sub(now)-(failuresAtOnce-1)*failureRefill)
+	return max(0, later(t.sources[source], now).Sub(now)-(failuresAtOnce-1)*failureRefill)
 }
 
 // failed counts one failure.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"penstock.dev/penstock/hub/catalog"
+	"penstock.dev/penstock/tunnel"
 )
 
 // root is one caRecord, opened. authority is nil for a root that does not issue, or whose key this replica cannot open:
@@ -120,6 +121,6 @@ func (r *Registry) found(ctx context.Context) error {
 	if err != nil {
 		return stored("store the new CA", err)
 	}
-	r.log.Info("made a new CA", "trustDomain", r.cfg.TrustDomain, "pin", ca.pin())
+	r.log.Info("made a new CA", "trustDomain", r.cfg.TrustDomain, "pin", tunnel.PinOf(ca.cert))
 	return nil
 }
