@@ -53,7 +53,7 @@ func (a *app) diffCommand() *cobra.Command {
 			}
 			differ := slices.ContainsFunc(changes.Items, func(i admin.Change) bool { return i.Change != admin.Unchanged })
 			if !differ {
-				empty(cmd, "nothing would change: %d objects are there as written", len(changes.Items))
+				empty(cmd, "nothing would change; compared %s", count(len(changes.Items), "object"))
 			}
 			if err := a.print.print(cmd, changes, changeNames(changes), func(t *table) { diffText(t, changes.Items) }); err != nil {
 				return err

@@ -83,7 +83,7 @@ func orEnv(value, variable string) string {
 // hub is a RunE that gets a client.
 func (a *app) hub(run func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := a.print.check(); err != nil {
+		if err := a.print.check(cmd); err != nil {
 			return err
 		}
 		client, err := a.conn.client()

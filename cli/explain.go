@@ -20,7 +20,8 @@ func (a *app) explainCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "explain CLUSTER/NAMESPACE/SERVICEACCOUNT URL", GroupID: groupAsk,
-		Short: "Say what would happen to a request, without sending it",
+		Annotations: offers(formatTable, formatJSON, formatYAML),
+		Short:       "Say what would happen to a request, without sending it",
 		Long: `Say what would happen to a request, without sending it: route, grant, filters in their order, credential and next hop,
 or why it would be refused and what to change. The answer comes from the code and the table that decide about real
 requests.`,
@@ -85,17 +86,17 @@ func explainText(t *table, req admin.ExplainRequest, e admin.Explanation) {
 			t.row("  "+r[0], r[1])
 		}
 	}
-	t.line("")
 	if len(e.Targets) > 1 {
+		t.line("")
 		t.row("BACKEND", "WEIGHT", "INVALID")
 		for _, b := range e.Targets {
 			t.row(dash(b.Backend), strconv.Itoa(b.Weight), dash(b.Invalid))
 		}
-		t.line("")
 	}
 	if len(e.Filters) == 0 {
 		return
 	}
+	t.line("")
 	t.row("FILTER", "PHASE", "PRIORITY", "FAIL-OPEN", "TYPE", "FROM")
 	for i, f := range e.Filters {
 		failOpen := "no"
@@ -109,7 +110,7 @@ func explainText(t *table, req admin.ExplainRequest, e admin.Explanation) {
 func bounds(e admin.Explanation) string {
 	var out []string
 	if e.Attempts > 0 {
-		out = append(out, fmt.Sprintf("%d attempts", e.Attempts))
+		out = append(out, count(e.Attempts, "attempt"))
 	}
 	if e.ResponseHeadersMillis > 0 {
 		out = append(out, fmt.Sprintf("%s to response headers", time.Duration(e.ResponseHeadersMillis)*time.Millisecond))

@@ -20,10 +20,10 @@ func (a *app) printFindings(cmd *cobra.Command, list admin.FindingList, checked 
 		return err
 	}
 	if n := len(list.Items); n > 0 {
-		empty(cmd, "%d findings in %s", n, checked)
+		empty(cmd, "%s; checked %s", count(n, "finding"), checked)
 		return exitError{exitFailed}
 	}
-	empty(cmd, "no findings: %s", checked)
+	empty(cmd, "no findings; checked %s", checked)
 	return nil
 }
 

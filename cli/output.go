@@ -36,15 +36,27 @@ func (p *printer) flags(root *cobra.Command) {
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// check refuses a format that does not exist before anything is sent.
-func (p *printer) check() error {
-	if !slices.Contains([]string{formatTable, formatWide, formatJSON, formatYAML, formatName}, p.format) {
-		return usagef("output format %q does not exist; use table, wide, json, yaml or name", p.format)
+// annotationFormats lists, in a command's annotations, the formats it offers where these are not all.
+const annotationFormats = "penstock.dev/formats"
+
+// offers annotates a command that does not offer all formats.
+func offers(formats ...string) map[string]string {
+	return map[string]string{annotationFormats: strings.Join(formats, ", ")}
+}
+
+// check refuses a format that cmd does not offer before anything is sent.
+func (p *printer) check(cmd *cobra.Command) error {
+	offered, ok := cmd.Annotations[annotationFormats]
+	if !ok {
+		offered = strings.Join([]string{formatTable, formatWide, formatJSON, formatYAML, formatName}, ", ")
+	}
+	if !slices.Contains(strings.Split(offered, ", "), p.format) {
+		return usagef("%s does not print %q; use one of %s", cmd.CommandPath(), p.format, offered)
 	}
 	return nil
 }
 
-// print writes value as -o says. names are for -o name (nil: not offered), draw writes the two formats for people.
+// print writes value as -o says. names are for -o name, where the command offers it; draw writes the two formats for people.
 func (p *printer) print(cmd *cobra.Command, value any, names func() []string, draw func(t *table)) error {
 	out := cmd.OutOrStdout()
 	switch p.format {
@@ -58,9 +70,6 @@ func (p *printer) print(cmd *cobra.Command, value any, names func() []string, dr
 		_, err = out.Write(data)
 		return err
 	case formatName:
-		if names == nil {
-			return usagef("-o name is for lists of objects; use table, json or yaml")
-		}
 		for _, n := range names() {
 			if _, err := fmt.Fprintln(out, n); err != nil {
 				return err
@@ -111,4 +120,12 @@ func dash(s string) string {
 		return "-"
 	}
 	return s
+}
+
+// count is "1 finding", "2 findings".
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

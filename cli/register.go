@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,7 +32,7 @@ The bundle holds a token that works once and not for long. It is a secret until 
 file that only you can read, or --secret, which prints a Secret for kubectl apply -f -.`,
 		Example: `  penstock cluster register east --labels region=eu --out east.json
   penstock cluster register east --secret penstock-system/join | kubectl --context east apply -f -`,
-		Args: exactly("NAME"),
+		Args: exactly("NAME"), Annotations: offers(formatTable, formatJSON),
 		RunE: a.hub(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
 			seconds, err := ttlSeconds(ttl)
 			if err != nil {
@@ -60,7 +61,7 @@ func (a *app) recoverCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recover NAME",
 		Short: "Print a new bundle for a cluster whose certificates ended, were lost or were revoked",
-		Args:  exactly("NAME"), ValidArgsFunction: a.completeClusters,
+		Args:  exactly("NAME"), ValidArgsFunction: a.completeClusters, Annotations: offers(formatTable, formatJSON),
 		RunE: a.hub(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, args []string) error {
 			seconds, err := ttlSeconds(ttl)
 			if err != nil {
@@ -95,27 +96,16 @@ func (d *bundleDest) flags(cmd *cobra.Command) {
 }
 
 // write fetches the bundle and writes it. The place is made first: a token that cannot be written down would be lost.
-func (d *bundleDest) write(cmd *cobra.Command, done string, fetch func() (control.Bundle, error)) (err error) {
+func (d *bundleDest) write(cmd *cobra.Command, done string, fetch func() (control.Bundle, error)) error {
 	namespace, name, ok := strings.Cut(d.secret, "/")
 	if d.secret != "" && (!ok || namespace == "" || name == "") {
 		return usagef("--secret %q is not NAMESPACE/NAME", d.secret)
 	}
-	out := cmd.OutOrStdout()
-	if d.file != "" {
-		// os.CreateTemp makes the file 0600.
-		temp, err := os.CreateTemp(filepath.Dir(d.file), ".penstock-*")
-		if err != nil {
-			return fmt.Errorf("write the bundle: %w; nothing was sent", err)
-		}
-		defer os.Remove(temp.Name()) // after the rename there is nothing left to remove
-		defer temp.Close()
-		out = temp
-		defer func() {
-			if err == nil {
-				err = keep(temp, d.file)
-			}
-		}()
+	place, err := d.open(cmd)
+	if err != nil {
+		return fmt.Errorf("write the bundle: %w; nothing was sent", err)
 	}
+	defer place.discard()
 	bundle, err := fetch()
 	if err != nil {
 		return err
@@ -130,22 +120,49 @@ func (d *bundleDest) write(cmd *cobra.Command, done string, fetch func() (contro
 			return err
 		}
 	}
-	if _, err := out.Write(data); err != nil {
-		return fmt.Errorf("write the bundle: %w; make a new one with cluster recover %s", err, bundle.Cluster)
+	if err := place.write(data); err != nil {
+		return fmt.Errorf("write the bundle: %w; its token is lost, make a new one with cluster recover %s", err, bundle.Cluster)
 	}
 	empty(cmd, "cluster %s %s; the token works once, until %s", bundle.Cluster, done, moment(bundle.Expires))
 	return nil
 }
 
-// keep gives a finished file its name.
-func keep(temp *os.File, name string) error {
-	if err := temp.Close(); err != nil {
-		return fmt.Errorf("write the bundle: %w", err)
+// place is where a bundle is written: a stream, or a temporary file that becomes a file.
+type place struct {
+	out  io.Writer
+	temp *os.File // nil with a stream
+	name string   // of the file
+}
+
+func (d *bundleDest) open(cmd *cobra.Command) (*place, error) {
+	if d.file == "" {
+		return &place{out: cmd.OutOrStdout()}, nil
 	}
-	if err := os.Rename(temp.Name(), name); err != nil {
-		return fmt.Errorf("write the bundle: %w", err)
+	// os.CreateTemp makes the file 0600.
+	temp, err := os.CreateTemp(filepath.Dir(d.file), ".penstock-*")
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	return &place{out: temp, temp: temp, name: d.file}, nil
+}
+
+// write writes everything and gives the file its name.
+func (p *place) write(data []byte) error {
+	if _, err := p.out.Write(data); err != nil || p.temp == nil {
+		return err
+	}
+	if err := p.temp.Close(); err != nil {
+		return err
+	}
+	return os.Rename(p.temp.Name(), p.name)
+}
+
+// discard removes what write did not finish; after write it does nothing.
+func (p *place) discard() {
+	if p.temp != nil {
+		p.temp.Close()
+		os.Remove(p.temp.Name())
+	}
 }
 
 func bundleSecret(namespace, name string, bundle []byte) ([]byte, error) {

@@ -15,7 +15,8 @@ import (
 func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", GroupID: groupOperate,
-		Short: "Show how the hub, its replicas and the clusters do", Args: none,
+		Annotations: offers(formatTable, formatWide, formatJSON, formatYAML),
+		Short:       "Show how the hub, its replicas and the clusters do", Args: none,
 		RunE: a.hub(func(ctx context.Context, c *admin.Client, cmd *cobra.Command, _ []string) error {
 			s, err := c.Status(ctx)
 			if err != nil {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -29,7 +28,8 @@ func (a *app) validateCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "validate (DIR... | -f FILE)", GroupID: groupObjects,
-		Short: "Check manifests with the code of the hub, without a hub; exit code 1 on findings",
+		Short:       "Check manifests with the code of the hub, without a hub; exit code 1 on findings",
+		Annotations: offers(formatTable, formatJSON, formatYAML),
 		Long: `Check manifests: their form, the schemas and rules of the CRDs, and whether they fit together. It needs no hub and runs
 the hub's own code, so that what passes here is served there. The manifests must be complete: what they refer to must
 be among them.
@@ -40,7 +40,7 @@ them together with the objects it has.`,
 		Example: `  penstock validate catalog/
   penstock validate -f backend.yaml --online`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.print.check(); err != nil {
+			if err := a.print.check(cmd); err != nil {
 				return err
 			}
 			paths := slices.Concat(files, args)
@@ -60,14 +60,14 @@ them together with the objects it has.`,
 					if err != nil {
 						return err
 					}
-					return a.printFindings(cmd, list, fmt.Sprintf("%d files", len(m.Items)))
+					return a.printFindings(cmd, list, count(len(m.Items), "file"))
 				})(cmd, args)
 			}
-			list, count, err := validate(m, as)
+			list, objects, err := validate(m, as)
 			if err != nil {
 				return err
 			}
-			return a.printFindings(cmd, list, fmt.Sprintf("%d objects in %d files", count, len(m.Items)))
+			return a.printFindings(cmd, list, count(objects, "object")+" in "+count(len(m.Items), "file"))
 		},
 	}
 	fileFlag(cmd, &files)

@@ -20,9 +20,9 @@ func (a *app) versionCommand() *cobra.Command {
 	var clientOnly bool
 	cmd := &cobra.Command{
 		Use: "version", GroupID: groupAsk,
-		Short: "Show the versions of this program and of the hub", Args: none,
+		Short: "Show the versions of this program and of the hub", Args: none, Annotations: offers(formatTable, formatWide, formatJSON, formatYAML),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.print.check(); err != nil {
+			if err := a.print.check(cmd); err != nil {
 				return err
 			}
 			v := versions{Client: clientVersion()}

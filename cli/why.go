@@ -13,7 +13,8 @@ import (
 func (a *app) whyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "why REQUEST-ID", GroupID: groupAsk,
-		Short: "Say why a request was refused, by the request id of its answer",
+		Annotations: offers(formatTable, formatJSON, formatYAML),
+		Short:       "Say why a request was refused, by the request id of its answer",
 		Long: `Say why a request was refused. Every refusal carries a request id: in the header X-Request-Id and in the body. The hub
 remembers its last 10,000 refusals, and those that spokes report.`,
 		Args: exactly("REQUEST-ID"),
@@ -23,7 +24,10 @@ remembers its last 10,000 refusals, and those that spokes report.`,
 				return err
 			}
 			return a.print.print(cmd, list, nil, func(t *table) {
-				for _, r := range list.Items {
+				for i, r := range list.Items {
+					if i > 0 {
+						t.line("")
+					}
 					refusalText(t, r)
 				}
 			})
@@ -48,5 +52,4 @@ func refusalText(t *table, r control.Refusal) {
 			t.row("  "+row[0], row[1])
 		}
 	}
-	t.line("")
 }

@@ -332,6 +332,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		{"nowhere to go", admin.Config{}, "neither a socket nor an address"},
 		{"two ways at once", admin.Config{Socket: "s", Address: "h:1"}, "both a socket and an address"},
 		{"an address without port", admin.Config{Address: "hub.example.com"}, "is not host:port"},
+		{"a token of two lines", admin.Config{Address: "h:1", Token: "a\nb"}, "no token has"},
 		{"a CA file that is not there", admin.Config{Address: "h:1", CAFile: "none.pem"}, "read CA file"},
 		{"a CA file without certificate", admin.Config{Address: "h:1", CAFile: empty}, "holds no certificate"},
 		{"a certificate without key", admin.Config{Address: "h:1", CertFile: "c"}, "both its certificate file and its key file"},

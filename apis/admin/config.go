@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -75,6 +76,9 @@ func New(cfg Config) (*Client, error) {
 	case cfg.Address != "":
 		if _, _, err := net.SplitHostPort(cfg.Address); err != nil {
 			return nil, fmt.Errorf("admin API: address %q is not host:port (%w); write e.g. hub.example.com:8444", cfg.Address, err)
+		}
+		if strings.ContainsFunc(string(cfg.Token), func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return nil, errors.New("admin API: the token holds a character that no token has; is it from the right file?")
 		}
 		conf, err := tlsConfig(cfg)
 		if err != nil {

@@ -410,15 +410,15 @@ func (d *demo) hops(id string) {
 		for line := range bytes.Lines(data) {
 			var e struct {
 				Msg            string  `json:"msg"`
-				RequestID      string  `json:"request_id"`
+				RequestID      string  `json:"requestId"`
 				Route          string  `json:"route"`
 				Backend        string  `json:"backend"`
 				Cluster        string  `json:"cluster"`
 				Namespace      string  `json:"namespace"`
-				ServiceAccount string  `json:"service_account"`
+				ServiceAccount string  `json:"serviceAccount"`
 				Status         int     `json:"status"`
 				Attempts       int     `json:"attempts"`
-				Millis         float64 `json:"duration_ms"`
+				Millis         float64 `json:"tookMs"`
 			}
 			if json.Unmarshal(line, &e) != nil || e.RequestID != id || e.Status == 0 {
 				continue
