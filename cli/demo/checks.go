@@ -376,6 +376,17 @@ func (d *demo) noLeaks(ctx context.Context) error {
 		}
 	}
 	d.check(metrics == 0, "metrics of 5 gateways: %d with a key", metrics)
+	for _, name := range []string{"east", "west", "hub-b"} {
+		found, scanned, err := memoryHas(d.procs[name].cmd.Process.Pid, d.keys)
+		switch {
+		case err != nil:
+			d.detail("memory of " + name + ": " + err.Error())
+		case name == "hub-b": // so that a look that finds nothing means something
+			d.check(len(found) > 0, "memory of hub-b, %d MiB: the key is there, as it must be", scanned>>20)
+		default:
+			d.check(len(found) == 0, "memory of spoke %s, %d MiB: %d keys", name, scanned>>20, len(found))
+		}
+	}
 	seen, err := d.arrivals(ctx)
 	if err != nil {
 		return err
