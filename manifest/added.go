@@ -120,7 +120,7 @@ func (t *translation) aliasRules(policies *layer) []route.Rule {
 	var out []route.Rule
 	for _, a := range aliases {
 		key := a.entry.Namespace + "/" + a.entry.Name
-		target := route.Target{Weight: 1, Backend: key}
+		target := route.Target{Weight: 1, Backend: t.parentKey(a.entry)}
 		if target.Filters, target.Invalid = t.mergeLevels(policies, nil, nil, nil); target.Invalid != "" {
 			target.Backend = ""
 		}

@@ -50,7 +50,7 @@ func (t *translation) claim(o object[*penstockv1alpha1.Backend], c *conditions) 
 	if s.Protocol != "" && string(s.Protocol) != e.Protocol {
 		t.warn(o.Object, c, "spec.protocol", fault{ReasonOwnedByParent, "does nothing here; entry " + e.Namespace + "/" + e.Name + " of the hub decides", "remove it"})
 	}
-	return &destination{backend: parentBackend(e)}
+	return &destination{backend: t.parentBackend(e)}
 }
 
 // visible reports whether a grant of the entry covers callers of the namespace.
@@ -89,14 +89,23 @@ func claimTLS(s penstockv1alpha1.BackendSpec, e control.Entry) fault {
 
 // parentBackend is an entry as this gateway reaches it: through the parent, by its catalog name, and in no other way.
 // Hostname and port stay out, so that whatever fails there is nothing here to dial.
-func parentBackend(e control.Entry) route.Backend {
+func (t *translation) parentBackend(e control.Entry) route.Backend {
 	return route.Backend{
-		Key:       e.Namespace + "/" + e.Name,
+		Key:       t.parentKey(e),
 		Via:       route.ViaParent,
 		Authority: Authority(e.Namespace, e.Name),
 		Protocol:  e.Protocol,
 		Timeouts:  route.BackendTimeouts{ResponseHeaders: time.Duration(e.ResponseHeadersMillis) * time.Millisecond},
 	}
+}
+
+// parentKey is the key of a parent's entry. At a hub that has a parent the plain name is that of its own entry.
+func (t *translation) parentKey(e control.Entry) string {
+	key := e.Namespace + "/" + e.Name
+	if t.opt.Catalog {
+		key += "@parent"
+	}
+	return key
 }
 
 // entries is the view, sorted, an entry each once.
@@ -116,6 +125,6 @@ func (t *translation) addParentEntries(claimed bool) {
 		return
 	}
 	for _, e := range t.entries() {
-		t.snap.Backends = append(t.snap.Backends, parentBackend(e))
+		t.snap.Backends = append(t.snap.Backends, t.parentBackend(e))
 	}
 }

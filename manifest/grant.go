@@ -68,7 +68,7 @@ func (t *translation) grantTargets(o object[*penstockv1alpha1.EgressGrant], c *c
 		id, ok := backendID(to.Group, to.Kind, o.ID.Namespace, to.Name)
 		if !ok {
 			t.report(o.Object, c, ConditionResolvedRefs, field, fault{ReasonInvalidKind,
-				fmt.Sprintf("cannot grant a %s of group %q", clip(to.Kind), clip(to.Group)), "use Backend of penstock.dev or XBackend of " + groupGatewayX})
+				fmt.Sprintf("%s of group %q cannot be granted", clip(to.Kind), clip(to.Group)), "use Backend of penstock.dev or XBackend of " + groupGatewayX})
 			continue
 		}
 		d, ok := t.direct[id]

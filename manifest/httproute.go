@@ -58,16 +58,13 @@ func (t *translation) attachRoute(o object[*gwv1.HTTPRoute], ref gwv1.ParentRefe
 	}
 	compiled := t.compileRules(o, g, c)
 	attached := false
+	var bad []Problem
 	for _, l := range listeners {
-		hostnames, ok := t.routeHostnames(o, l, c)
-		if !ok {
-			continue
-		}
-		attached = true
-		if l.attached[o.ID] {
-			continue // by another parentRef of the same route
-		}
-		if c.is(ConditionAccepted, false) {
+		hostnames, ok, ps := t.routeHostnames(o, l)
+		bad = append(bad, ps...)
+		attached = attached || ok
+		// The same route may come by another parentRef; one that is not accepted counts nowhere.
+		if !ok || l.attached[o.ID] || c.is(ConditionAccepted, false) {
 			continue
 		}
 		l.attached[o.ID] = true
@@ -76,7 +73,17 @@ func (t *translation) attachRoute(o object[*gwv1.HTTPRoute], ref gwv1.ParentRefe
 			l.rules = append(l.rules, r)
 		}
 	}
-	if !attached && !c.is(ConditionAccepted, false) {
+	t.findings = append(t.findings, bad...)
+	switch {
+	case attached:
+		for _, p := range bad {
+			c.set(string(gwv1.RouteConditionPartiallyInvalid), true, p.Reason, p.text())
+		}
+	case len(bad) > 0:
+		for _, p := range bad {
+			c.set(ConditionAccepted, false, p.Reason, p.text())
+		}
+	case !c.is(ConditionAccepted, false):
 		return refuse(gwv1.RouteReasonNoMatchingListenerHostname, "no listener takes one of the route's hostnames", "compare spec.hostnames with the hostnames of the listeners")
 	}
 	c.set(ConditionAccepted, true, string(gwv1.RouteReasonAccepted), "")
@@ -116,72 +123,57 @@ func (t *translation) matchingListeners(g *gateway, o object[*gwv1.HTTPRoute], r
 	return allowed, ""
 }
 
-// routeHostnames are the hostnames under which a route's rules stand on a listener: the intersection of both. On a Tunnel
-// listener they are catalog names of the route's own namespace, because there the host decides whose grant is asked.
-func (t *translation) routeHostnames(o object[*gwv1.HTTPRoute], l *listener, c *conditions) ([]string, bool) {
+// routeHostnames are the hostnames under which a route's rules stand on a listener: the intersection of both; ok if there
+// are any, or none are needed. On a Tunnel listener they are catalog names of the route's own namespace, because there
+// the host decides whose grant is asked.
+func (t *translation) routeHostnames(o object[*gwv1.HTTPRoute], l *listener) (hostnames []string, ok bool, bad []Problem) {
 	if l.protocol == route.ProtocolTunnel {
-		return t.catalogHostnames(o, c)
+		return t.catalogHostnames(o)
 	}
 	if len(o.value.Spec.Hostnames) == 0 {
 		if l.hostname == "" {
-			return nil, true
+			return nil, true, nil
 		}
-		return []string{l.hostname}, true
+		return []string{l.hostname}, true, nil
 	}
-	var out []string
 	for i, h := range o.value.Spec.Hostnames {
 		name := string(h)
-		if bad := checkDNSName(strings.TrimPrefix(name, "*.")); !bad.ok() {
-			t.report(o.Object, c, ConditionAccepted, fmt.Sprintf("spec.hostnames[%d]", i), fault{ReasonUnsupportedValue, bad.message, bad.remedy})
-			return nil, false
+		if f := checkDNSName(strings.TrimPrefix(name, "*.")); !f.ok() {
+			bad = append(bad, o.Problem(fmt.Sprintf("spec.hostnames[%d]", i), ReasonUnsupportedValue, f.message, f.remedy))
+			continue
 		}
 		if both, ok := intersect(l.hostname, name); ok {
-			out = append(out, both)
+			hostnames = append(hostnames, both)
 		}
 	}
-	return sorted(out), len(out) > 0
+	return sorted(hostnames), len(hostnames) > 0, bad
 }
 
 // catalogHostnames keeps the hostnames that are entries of the route's own namespace: a route from elsewhere must not
 // answer for an entry that others were granted.
-func (t *translation) catalogHostnames(o object[*gwv1.HTTPRoute], c *conditions) ([]string, bool) {
+func (t *translation) catalogHostnames(o object[*gwv1.HTTPRoute]) (hostnames []string, ok bool, bad []Problem) {
 	const remedy = "name entries of the route's own namespace, as <backend>.<namespace>." + CatalogDomain
 	if len(o.value.Spec.Hostnames) == 0 {
-		t.report(o.Object, c, ConditionAccepted, "spec.hostnames", fault{ReasonForeignCatalogName, "a route without hostnames would answer for every entry", remedy})
-		return nil, false
+		return nil, false, []Problem{o.Problem("spec.hostnames", ReasonForeignCatalogName, "a route without hostnames would answer for every entry", remedy)}
 	}
-	var out []string
-	var first fault
-	var at string
 	for i, h := range o.value.Spec.Hostnames {
 		name := string(h)
-		field := fmt.Sprintf("spec.hostnames[%d]", i)
-		namespace, entry, ok := entryOf(name)
-		var bad fault
+		refuse := func(reason, message, remedy string) {
+			bad = append(bad, o.Problem(fmt.Sprintf("spec.hostnames[%d]", i), reason, message, remedy))
+		}
+		namespace, entry, isEntry := entryOf(name)
 		switch {
-		case !ok || strings.Contains(name, "*"):
-			bad = fault{ReasonForeignCatalogName, fmt.Sprintf("%q is no catalog name", clip(name)), remedy}
+		case !isEntry || strings.Contains(name, "*"):
+			refuse(ReasonForeignCatalogName, fmt.Sprintf("%q is no catalog name", clip(name)), remedy)
 		case namespace != o.ID.Namespace:
-			bad = fault{ReasonForeignCatalogName, fmt.Sprintf("%q is an entry of namespace %s, whose own routes alone may answer for it", clip(name), namespace), remedy}
+			refuse(ReasonForeignCatalogName, fmt.Sprintf("%q is an entry of namespace %s, whose own routes alone may answer for it", clip(name), clip(namespace)), remedy)
 		case !t.entryExists(namespace, entry):
-			bad = fault{string(gwv1.RouteReasonNoMatchingListenerHostname), fmt.Sprintf("there is no Backend %s in namespace %s", clip(entry), namespace), "create it, or correct the name"}
+			refuse(string(gwv1.RouteReasonNoMatchingListenerHostname), fmt.Sprintf("there is no Backend %s in namespace %s", clip(entry), namespace), "create it, or correct the name")
 		default:
-			out = append(out, name)
-			continue
-		}
-		t.findings = append(t.findings, o.Problem(field, bad.reason, bad.message, bad.remedy))
-		if first.ok() {
-			first, at = bad, field
+			hostnames = append(hostnames, name)
 		}
 	}
-	if len(out) == 0 {
-		t.report(o.Object, c, ConditionAccepted, at, first)
-		return nil, false
-	}
-	if !first.ok() {
-		c.set(string(gwv1.RouteConditionPartiallyInvalid), true, first.reason, o.Problem(at, first.reason, first.message, first.remedy).text())
-	}
-	return sorted(out), true
+	return sorted(hostnames), len(hostnames) > 0, bad
 }
 
 // entryExists reports whether a Backend or XBackend of that name is in the catalog.

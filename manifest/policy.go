@@ -166,6 +166,9 @@ func (t *translation) compileFilters(o *Object, c *conditions, field string, lis
 // unknownFilter is a filter whose type no code here knows.
 func unknownFilter(f penstockv1alpha1.Filter, from string) route.Filter {
 	out := route.Filter{Name: f.Name, Type: f.Type, Phase: route.Phase(f.Phase), Priority: int(f.Priority), FailOpen: f.FailOpen, From: from}
+	if f.Config != nil {
+		out.Config = f.Config.Raw
+	}
 	if !slices.Contains(phaseOrder(), out.Phase) {
 		out.Phase = route.PhaseRequestHeaders
 	}
@@ -327,7 +330,7 @@ func (t *translation) finishOutcomes() {
 		slices.Sort(x.lostTo)
 		message := strings.Join(x.lostTo, ". ")
 		if x.won {
-			c.set(ConditionProgrammed, true, ConditionProgrammed, message+" on some routes")
+			c.set(ConditionProgrammed, true, ConditionProgrammed, message)
 			continue
 		}
 		c.set(ConditionProgrammed, false, ReasonOverridden, message)

@@ -55,7 +55,7 @@ func parseCAs(bundle []byte) (canonical string, certs []*x509.Certificate, err e
 			break
 		}
 		if block.Type != "CERTIFICATE" {
-			return "", nil, fmt.Errorf("ca.crt holds a %s; it must hold certificates only", block.Type)
+			return "", nil, fmt.Errorf("ca.crt holds a block of type %q, but must hold certificates only", clip(block.Type))
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {

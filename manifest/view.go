@@ -26,13 +26,11 @@ func ViewOf(snapshot *route.Snapshot, cluster string) control.View {
 			return v
 		}
 	}
+	grants := grantsOf(snapshot, cluster)
 	for i := range snapshot.Backends {
 		b := &snapshot.Backends[i]
-		if b.Via != route.ViaEndpoint {
-			continue
-		}
-		if grants := grantsOf(snapshot, b.Key, cluster); len(grants) > 0 {
-			v.Entries = append(v.Entries, viewEntry(b, grants))
+		if b.Via == route.ViaEndpoint && len(grants[b.Key]) > 0 {
+			v.Entries = append(v.Entries, viewEntry(b, grants[b.Key]))
 		}
 	}
 	slices.SortFunc(v.Entries, func(a, b control.Entry) int {
@@ -41,22 +39,21 @@ func ViewOf(snapshot *route.Snapshot, cluster string) control.View {
 	return v
 }
 
-// grantsOf are the ways into one Backend for one cluster, in the order of the grants' names.
-func grantsOf(snapshot *route.Snapshot, key, cluster string) []control.EntryGrant {
-	var out []control.EntryGrant
-	_, name, _ := strings.Cut(key, "/")
+// grantsOf are the ways into each Backend for one cluster, by key, in the order of the grants' names.
+func grantsOf(snapshot *route.Snapshot, cluster string) map[string][]control.EntryGrant {
+	out := map[string][]control.EntryGrant{}
 	for _, g := range snapshot.Grants {
-		if !slices.Contains(g.Backends, key) {
-			continue
-		}
 		for _, from := range g.From {
 			if !from.AnyCluster && !slices.Contains(from.Clusters, cluster) {
 				continue
 			}
-			out = append(out, control.EntryGrant{
-				Alias:      cmp.Or(g.Alias, name),
-				Namespaces: slices.Clone(from.Namespaces), ServiceAccounts: slices.Clone(from.ServiceAccounts),
-			})
+			for _, key := range g.Backends {
+				_, name, _ := strings.Cut(key, "/")
+				out[key] = append(out[key], control.EntryGrant{
+					Alias:      cmp.Or(g.Alias, name),
+					Namespaces: slices.Clone(from.Namespaces), ServiceAccounts: slices.Clone(from.ServiceAccounts),
+				})
+			}
 		}
 	}
 	return out

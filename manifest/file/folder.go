@@ -110,11 +110,12 @@ func (f *Folder) Run(ctx context.Context, use func(State)) error {
 				return nil
 			}
 		}
+		// First watch what is new, then read: a change in between is an event, not lost.
+		w.Follow()
 		// A state that cannot be loaded keeps the last one, which load says in its problems; err is for the start only.
 		if s, changed, err := f.load(); err == nil && changed {
 			use(s)
 		}
-		w.Follow()
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 type watcher interface {
 	// Events gets a value after changes; several changes may make one. A nil channel never does.
 	Events() <-chan struct{}
-	// Follow is called after each reading, so that subfolders that appeared are watched too.
+	// Follow is called before each reading, so that subfolders that appeared are watched too.
 	Follow()
 	Close()
 }
