@@ -74,8 +74,10 @@ func (b Budget) field() string {
 		key string
 		n   int64
 	}{
-		{memberHops, int64(b.Hops)}, {memberAttempts, int64(b.Attempts)},
-		{memberHeaders, b.Headers.Milliseconds()}, {memberStream, b.Stream.Milliseconds()},
+		{memberHops, int64(b.Hops)},
+		{memberAttempts, int64(b.Attempts)},
+		{memberHeaders, b.Headers.Milliseconds()},
+		{memberStream, b.Stream.Milliseconds()},
 	} {
 		if i > 0 {
 			out = append(out, ", "...)

@@ -13,8 +13,12 @@ var timeoutUnits = []struct {
 	letter byte
 	unit   time.Duration
 }{
-	{'n', time.Nanosecond}, {'u', time.Microsecond}, {'m', time.Millisecond},
-	{'S', time.Second}, {'M', time.Minute}, {'H', time.Hour},
+	{'n', time.Nanosecond},
+	{'u', time.Microsecond},
+	{'m', time.Millisecond},
+	{'S', time.Second},
+	{'M', time.Minute},
+	{'H', time.Hour},
 }
 
 // GRPCTimeout brings the request's grpc-timeout and its budget together: both get the minimum. The header is a limit of

@@ -20,7 +20,7 @@ const (
 func NewRequestID() string {
 	var id [16]byte
 	binary.BigEndian.PutUint64(id[:8], uint64(time.Now().UnixMilli())<<16)
-	rand.Read(id[6:]) // never fails: it crashes the program instead
+	rand.Read(id[6:]) // it crashes the program rather than fail
 	hi, lo := binary.BigEndian.Uint64(id[:8]), binary.BigEndian.Uint64(id[8:])
 	var text [requestIDLen]byte
 	for i := len(text) - 1; i >= 0; i-- {

@@ -84,7 +84,7 @@ func parseMembers(s string, one func(*sfParser) (member, error)) ([]member, erro
 	if err != nil {
 		return nil, err
 	}
-	var all []member
+	all := make([]member, 0, 4)
 	for p.pos < len(p.s) {
 		from := p.pos
 		m, err := one(p)
@@ -212,23 +212,29 @@ func (p *sfParser) bareItem() (value, error) {
 
 func (p *sfParser) string() (value, error) {
 	p.pos++
-	var b strings.Builder
+	from := p.pos
+	var b []byte // only once there is an escape; else the text is a piece of the field
 	for p.pos < len(p.s) {
 		c := p.s[p.pos]
 		p.pos++
 		switch {
+		case c == '"' && b == nil:
+			return value{kind: sfString, text: p.s[from : p.pos-1]}, nil
 		case c == '"':
-			return value{kind: sfString, text: b.String()}, nil
+			return value{kind: sfString, text: string(b)}, nil
 		case c == '\\':
+			if b == nil {
+				b = append(make([]byte, 0, len(p.s)-from), p.s[from:p.pos-1]...)
+			}
 			if c = p.peek(); c != '"' && c != '\\' {
 				return value{}, p.errorf("bad escape in a string")
 			}
 			p.pos++
-			b.WriteByte(c)
+			b = append(b, c)
 		case c < 0x20 || c > 0x7e:
 			return value{}, p.errorf("string has a character beyond printable ASCII")
-		default:
-			b.WriteByte(c)
+		case b != nil:
+			b = append(b, c)
 		}
 	}
 	return value{}, p.errorf("string is not closed")

@@ -103,8 +103,10 @@ func (s Subject) field() string {
 	}
 	var b []byte
 	for _, m := range [...]struct{ key, name string }{
-		{memberNamespace, s.Namespace}, {memberServiceAccount, s.ServiceAccount},
-		{memberPod, s.Pod}, {memberCluster, s.Cluster},
+		{memberNamespace, s.Namespace},
+		{memberServiceAccount, s.ServiceAccount},
+		{memberPod, s.Pod},
+		{memberCluster, s.Cluster},
 	} {
 		if m.name == "" {
 			continue

@@ -2,6 +2,7 @@ package bhttp
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"testing"
@@ -68,7 +69,7 @@ func BenchmarkReadRequest(b *testing.B) {
 		for err = nil; err == nil; {
 			_, err = r.Read(p)
 		}
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			b.Fatal(err)
 		}
 	}

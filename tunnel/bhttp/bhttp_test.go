@@ -171,13 +171,13 @@ func TestRFCOtherForms(t *testing.T) {
 	})
 	t.Run("a request without trailer section is truncated", func(t *testing.T) {
 		b := unhex(t, rfcRequest)
-		if _, err := readRequest(NewReader(bytes.NewReader(b[:len(b)-11]), Limits{})); err != io.ErrUnexpectedEOF {
+		if _, err := readRequest(NewReader(bytes.NewReader(b[:len(b)-11]), Limits{})); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("error = %v, want io.ErrUnexpectedEOF", err)
 		}
 	})
 	t.Run("a request without content is truncated", func(t *testing.T) {
 		b := unhex(t, rfcRequest)
-		if _, err := readRequest(NewReader(bytes.NewReader(b[:len(b)-12]), Limits{})); err != io.ErrUnexpectedEOF {
+		if _, err := readRequest(NewReader(bytes.NewReader(b[:len(b)-12]), Limits{})); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("error = %v, want io.ErrUnexpectedEOF", err)
 		}
 	})

@@ -284,7 +284,7 @@ func (r *Reader) tooLarge(what string) error {
 }
 
 func truncated(err error) error {
-	if err == io.EOF {
+	if err == io.EOF { //nolint:errorlint // only a bare io.EOF is an end (io.Reader); a wrapped one is an error to pass on
 		return io.ErrUnexpectedEOF
 	}
 	return err

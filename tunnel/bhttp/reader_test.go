@@ -192,10 +192,10 @@ func TestReaderRefuses(t *testing.T) {
 			r := NewReader(bytes.NewReader(tt.b), Limits{})
 			_, err := readRequest(r)
 			wantFault(t, err, tt.want)
-			if _, again := r.ReadRequestHead(); again != err {
+			if _, again := r.ReadRequestHead(); !errors.Is(again, err) {
 				t.Errorf("the next call says %v", again)
 			}
-			if _, again := r.Read(make([]byte, 1)); again != err {
+			if _, again := r.Read(make([]byte, 1)); !errors.Is(again, err) {
 				t.Errorf("the next read says %v", again)
 			}
 		})
@@ -209,6 +209,18 @@ func TestHostBesideTheSameAuthority(t *testing.T) {
 	}
 	if diff := cmp.Diff(http.Header{"X": {"1"}, "Y": {"2"}}, m.Head.Header); diff != "" || m.Head.Authority != "a" {
 		t.Errorf("authority %q\n%s", m.Head.Authority, diff)
+	}
+}
+
+// TestInterleavedFields: the values of one name must not be written over another's.
+func TestInterleavedFields(t *testing.T) {
+	b := rawRequest("GET", "https", "a", "/", line{"x", "1"}, line{"y", "2"}, line{"x", "3"}, line{"y", "4"}, line{"x", "5"})
+	m, err := readRequest(NewReader(bytes.NewReader(b), Limits{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(http.Header{"X": {"1", "3", "5"}, "Y": {"2", "4"}}, m.Head.Header); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -356,7 +368,7 @@ func make257() (lines []line) {
 func TestBufferFollowsArrival(t *testing.T) {
 	b := append(appendVarint([]byte{framingRequest}, 200<<10), "GET"...)
 	r := NewReader(bytes.NewReader(b), Limits{})
-	if _, err := r.ReadRequestHead(); err != io.ErrUnexpectedEOF {
+	if _, err := r.ReadRequestHead(); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Fatalf("error = %v, want io.ErrUnexpectedEOF", err)
 	}
 	if len(r.buf) > firstBuffer {
@@ -436,7 +448,7 @@ func TestArrivalDoesNotMatter(t *testing.T) {
 					t.Error(diff)
 				}
 			}
-			if _, err := r.ReadRequestHead(); err != io.EOF {
+			if _, err := r.ReadRequestHead(); !errors.Is(err, io.EOF) {
 				t.Errorf("at the end: %v, want io.EOF", err)
 			}
 		})
@@ -458,7 +470,7 @@ func (s *stuttering) Read(p []byte) (int, error) {
 
 func TestSourceWithoutProgress(t *testing.T) {
 	r := NewReader(readerFunc(func([]byte) (int, error) { return 0, nil }), Limits{})
-	if _, err := r.ReadRequestHead(); err != io.ErrNoProgress {
+	if _, err := r.ReadRequestHead(); !errors.Is(err, io.ErrNoProgress) {
 		t.Errorf("error = %v, want io.ErrNoProgress", err)
 	}
 }
@@ -476,7 +488,7 @@ func TestTruncation(t *testing.T) {
 		if n == 0 {
 			want = io.EOF
 		}
-		if err != want {
+		if !errors.Is(err, want) {
 			t.Fatalf("after %d bytes: %v, want %v", n, err, want)
 		}
 	}
@@ -488,7 +500,7 @@ func TestSourceErrorComesOutUnchanged(t *testing.T) {
 	b := unhex(t, rfcResponse)
 	for n := range len(b) {
 		_, err := readResponse(NewReader(io.MultiReader(bytes.NewReader(b[:n]), iotest.ErrReader(reset)), Limits{}))
-		if err != reset {
+		if !errors.Is(err, reset) {
 			t.Fatalf("after %d bytes: %v", n, err)
 		}
 	}
@@ -513,7 +525,7 @@ func TestResumeAfterDeadline(t *testing.T) {
 	for i := range want {
 		var got request
 		err := os.ErrDeadlineExceeded
-		for err == os.ErrDeadlineExceeded {
+		for errors.Is(err, os.ErrDeadlineExceeded) {
 			got.Head, err = r.ReadRequestHead()
 		}
 		if err != nil {
@@ -521,18 +533,32 @@ func TestResumeAfterDeadline(t *testing.T) {
 		}
 		var content []byte
 		p := make([]byte, 5000)
-		for err == nil || err == os.ErrDeadlineExceeded {
+		for err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			var n int
 			n, err = r.Read(p)
 			content = append(content, p[:n]...)
 		}
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 		got.Content, got.Trailer = string(content), r.Trailer()
 		if diff := cmp.Diff(want[i], got); diff != "" {
 			t.Error(diff)
 		}
+	}
+}
+
+// TestOffsetAfterDeadline: what is read again is not counted again.
+func TestOffsetAfterDeadline(t *testing.T) {
+	b := rawRequest("GET", "https", "a", "/", line{"Bad", "2"})
+	r := NewReader(&late{r: bytes.NewReader(b)}, Limits{})
+	err := os.ErrDeadlineExceeded
+	for errors.Is(err, os.ErrDeadlineExceeded) {
+		_, err = r.ReadRequestHead()
+	}
+	var e *Error
+	if want := int64(bytes.Index(b, []byte("Bad"))); !errors.As(err, &e) || e.Offset != want {
+		t.Errorf("error = %v, want offset %d", err, want)
 	}
 }
 
@@ -569,7 +595,7 @@ func TestBegun(t *testing.T) {
 		_ = pw.Close()
 		done <- err
 	}()
-	if _, err := r.ReadRequestHead(); err != io.ErrUnexpectedEOF {
+	if _, err := r.ReadRequestHead(); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Fatalf("error = %v, want io.ErrUnexpectedEOF", err)
 	}
 	check("after one byte of the next", true)
@@ -630,10 +656,10 @@ func TestOrderOfCalls(t *testing.T) {
 		if _, err := r.ReadResponseHead(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.ReadResponseHead(); err != errOrder {
+		if _, err := r.ReadResponseHead(); !errors.Is(err, errOrder) {
 			t.Errorf("error = %v", err)
 		}
-		if _, err := r.Read(make([]byte, 1)); err != errOrder {
+		if _, err := r.Read(make([]byte, 1)); !errors.Is(err, errOrder) {
 			t.Errorf("Read: error = %v", err)
 		}
 	})
@@ -642,7 +668,7 @@ func TestOrderOfCalls(t *testing.T) {
 		if _, err := r.ReadRequestHead(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.ReadRequestHead(); err != errOrder {
+		if _, err := r.ReadRequestHead(); !errors.Is(err, errOrder) {
 			t.Errorf("error = %v", err)
 		}
 		if _, err := io.ReadAll(r); err != nil {
@@ -657,7 +683,7 @@ func TestOrderOfCalls(t *testing.T) {
 		if _, err := r.ReadResponseHead(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Read(make([]byte, 1)); err != errOrder {
+		if _, err := r.Read(make([]byte, 1)); !errors.Is(err, errOrder) {
 			t.Errorf("error = %v", err)
 		}
 	})
@@ -666,7 +692,7 @@ func TestOrderOfCalls(t *testing.T) {
 		if _, err := readRequest(r); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		if n, err := r.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 			t.Errorf("Read = %d, %v", n, err)
 		}
 	})
