@@ -68,6 +68,10 @@ const flushTime = time.Second
 // Run writes until ctx is done, then what is queued, for at most a second. If the sink is blocked in a write for
 // longer, Run leaves that write behind and returns: a full pipe must not keep a gateway from stopping.
 func (l *AccessLog) Run(ctx context.Context) error {
+	if l == nil {
+		<-ctx.Done()
+		return nil
+	}
 	written := make(chan struct{})
 	stop := make(chan struct{})
 	go func() {

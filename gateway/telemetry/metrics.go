@@ -123,14 +123,15 @@ func (m *Metrics) bounded(l Labels, more ...string) []string {
 	return append(append([]string{}, m.of(l).values...), more...)
 }
 
-// Answered counts a request that has ended. code is its status; 0 is a client that went away before there was one.
+// Answered counts a request that has ended. code is its status; 0, of a client that went
+// away before there was one, counts as "none".
 // attempts are those made below this gateway.
 func (m *Metrics) Answered(l Labels, code int, took time.Duration, attempts int) {
 	if m == nil {
 		return
 	}
 	s := m.of(l)
-	s.code(m.requests, cmp.Or(code, 499)).Inc()
+	s.code(m.requests, code).Inc()
 	s.duration.Observe(took.Seconds())
 	s.attempts.Observe(float64(attempts))
 	m.ratio.add(time.Now(), 1, attempts)

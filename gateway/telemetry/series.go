@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -78,9 +79,9 @@ func (s *seriesSet) get(l Labels, make func([]string) *series) *series {
 	return got
 }
 
-// knownCode folds status codes that nobody registered into their class, since an upstream may invent hundreds.
+// knownCode folds status codes that nobody registered into their class, since an upstream may invent hundreds. 0 stays.
 func knownCode(code int) int {
-	if http.StatusText(code) != "" {
+	if code == 0 || http.StatusText(code) != "" {
 		return code
 	}
 	return max(1, min(code/100, 9)) * 100
@@ -97,7 +98,11 @@ func (s *series) code(vec *prometheus.CounterVec, code int) prometheus.Counter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c = s.codes[code]; c == nil {
-		c = vec.WithLabelValues(append(append(make([]string, 0, len(s.values)+1), s.values...), strconv.Itoa(code))...)
+		text := none
+		if code != 0 {
+			text = strconv.Itoa(code)
+		}
+		c = vec.WithLabelValues(append(slices.Clone(s.values), text)...)
 		s.codes[code] = c
 	}
 	return c
