@@ -142,7 +142,7 @@ func objectParams(kind, namespace, name string) params {
 // rawBody is a body that is sent as it is.
 type rawBody []byte
 
-// call makes one request of operation op. It is never repeated: the caller knows whether it may be.
+// call makes one request of operation op. A write is never repeated: only the caller knows whether it may be.
 func call[T any](ctx context.Context, c *Client, op string, p params, body any) (T, error) {
 	var out T
 	req, err := c.request(ctx, op, p, body)
@@ -184,11 +184,13 @@ func (c *Client) request(ctx context.Context, op string, p params, body any) (*h
 	case rawBody:
 		reader, contentType = bytes.NewReader(b), "application/octet-stream"
 	default:
-		data, err := json.Marshal(b)
-		if err != nil {
+		var buf bytes.Buffer
+		enc := json.NewEncoder(&buf)
+		enc.SetEscapeHTML(false) // manifests are full of < and &, which would become six bytes each
+		if err := enc.Encode(b); err != nil {
 			return nil, fmt.Errorf("admin API: %s: encode the request: %w", op, err)
 		}
-		reader, contentType = bytes.NewReader(data), "application/json"
+		reader, contentType = bytes.NewReader(buf.Bytes()), "application/json"
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.base+target, reader)
 	if err != nil {
@@ -218,8 +220,8 @@ func resolve(op string, p params) (method, target string, err error) {
 			if value != "" {
 				query.Set(name, value)
 			}
-		case value == "" || value == "." || value == "..":
-			// An empty or dotted segment would address another operation.
+		case value == "" || value == "." || value == ".." || strings.Contains(value, "/"):
+			// Such a segment would address another operation, or be cleaned away by the server's mux.
 			return "", "", fmt.Errorf("admin API: %s: %q is no %s", op, value, name)
 		default:
 			path = strings.Replace(path, place, url.PathEscape(value), 1)

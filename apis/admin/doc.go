@@ -38,4 +38,6 @@
 //
 // Every answer that is not 2xx is an Error in JSON. An unknown member is ignored by a reader, so that an old client
 // understands a newer hub; a meaning never changes. Times are RFC 3339, in UTC.
+//
+// The same as OpenAPI 3.1, for other languages, is openapi.yaml (OpenAPI), which a test makes from the Go types.
 package admin
