@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"flag"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -75,7 +76,8 @@ func setup(env *testscript.Env) error {
 	local.Start()
 	env.Defer(local.Close)
 	remote := httptest.NewUnstartedServer(hub.remote())
-	remote.Config.ErrorLog = nil
+	// A script that comes without the CA makes the server complain, as it should.
+	remote.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	remote.StartTLS()
 	env.Defer(remote.Close)
 	ca := filepath.Join(dir, "ca.pem")

@@ -190,7 +190,7 @@ func (c *Client) request(ctx context.Context, op string, p params, body any) (*h
 		if err := enc.Encode(b); err != nil {
 			return nil, fmt.Errorf("admin API: %s: encode the request: %w", op, err)
 		}
-		reader, contentType = bytes.NewReader(buf.Bytes()), "application/json"
+		reader, contentType = bytes.NewReader(bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), "application/json"
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.base+target, reader)
 	if err != nil {

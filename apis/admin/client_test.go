@@ -88,9 +88,9 @@ func rows() []row {
 			}},
 		{"list credentials of a namespace", admin.OpCredentialList, "/v1/credentials?namespace=ai", "", admin.CredentialList{Items: []admin.Credential{{Namespace: "ai", Name: "key"}}},
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.Credentials(ctx, "ai") }},
-		{"set a credential, byte for byte", admin.OpCredentialSet, "/v1/credentials/ai/key/value", "sk-1\x00\xff\r", admin.Credential{Namespace: "ai", Name: "key", Version: "1"},
+		{"set a credential, byte for byte", admin.OpCredentialSet, "/v1/credentials/ai/key/value", "sk-1\x00\xff\n", admin.Credential{Namespace: "ai", Name: "key", Version: "1"},
 			func(ctx context.Context, c *admin.Client) (any, error) {
-				return c.SetCredential(ctx, "ai", "key", []byte("sk-1\x00\xff\r"))
+				return c.SetCredential(ctx, "ai", "key", []byte("sk-1\x00\xff\n"))
 			}},
 		{"rotate a credential", admin.OpCredentialRotate, "/v1/credentials/ai/key/rotate", "sk-2", admin.Credential{Namespace: "ai", Name: "key", Version: "2"},
 			func(ctx context.Context, c *admin.Client) (any, error) {
@@ -142,7 +142,7 @@ func TestEachMethodReachesItsOperation(t *testing.T) {
 					if err != nil || op != r.op {
 						t.Errorf("%s reached %s (body error %v), want %s", r.name, op, err, r.op)
 					}
-					target, body, auth = req.RequestURI, strings.TrimSuffix(string(data), "\n"), req.Header.Get("Authorization")
+					target, body, auth = req.RequestURI, string(data), req.Header.Get("Authorization")
 					answer(w, http.StatusOK, r.answer)
 				})
 			}
