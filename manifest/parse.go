@@ -256,6 +256,9 @@ func typeProblem(o *Object, err error) Problem {
 	} else if o.ID.Kind != "Secret" {
 		message = firstLine(err.Error())
 	}
+	if strings.Contains(err.Error(), "illegal base64") {
+		return o.Problem("data", ReasonMalformed, "a value is not base64", "encode it, or write it under stringData")
+	}
 	return o.Problem(field, ReasonMalformed, message, "correct the value")
 }
 
@@ -267,6 +270,8 @@ var (
 // goTypeName says a Go type in words that fit YAML.
 func goTypeName(t string) string {
 	switch {
+	case t == "[]uint8":
+		return "a string in base64"
 	case strings.HasPrefix(t, "[]"):
 		return "a list"
 	case strings.HasPrefix(t, "map["):

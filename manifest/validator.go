@@ -159,6 +159,12 @@ func schemaProblem(o Object, e *field.Error) Problem {
 	path = strings.TrimPrefix(path, ".")
 	message := e.Detail
 	remedy := "correct the value"
+	if host, ok := e.BadValue.(string); ok && path == "spec.externalHostname.hostname" {
+		// Our own check says more than a pattern does.
+		if bad := checkHostname(host, Options{}); !bad.ok() {
+			return o.Problem(path, bad.reason, bad.message, bad.remedy)
+		}
+	}
 	switch e.Type {
 	case field.ErrorTypeRequired:
 		message, remedy = "is required", "add the field"
@@ -166,19 +172,22 @@ func schemaProblem(o Object, e *field.Error) Problem {
 			message = e.Detail
 		}
 	case field.ErrorTypeNotSupported:
-		message = fmt.Sprintf("%s is not one of the values allowed", quoteValue(e.BadValue))
-		if e.Detail != "" {
-			remedy = "use one of the " + e.Detail
+		message = quoteValue(e.BadValue) + " is not one of the values allowed"
+		if values, ok := strings.CutPrefix(e.Detail, "supported values: "); ok {
+			remedy = "use one of " + values
 		}
 	case field.ErrorTypeInvalid, field.ErrorTypeTypeInvalid:
-		if path != "" {
-			message = quoteValue(e.BadValue) + ": " + strings.TrimPrefix(message, path+" in body ")
+		message = strings.TrimPrefix(message, path+" in body ")
+		if value := quoteValue(e.BadValue); value != "" {
+			message = value + " " + message
+		} else {
+			remedy = "correct the object"
 		}
 	}
 	return o.Problem(path, ReasonSchema, message, remedy)
 }
 
-// quoteValue shows a scalar and nothing of a structure.
+// quoteValue shows a scalar; of a structure nothing, the empty string.
 func quoteValue(v any) string {
 	switch v := v.(type) {
 	case string:
@@ -189,5 +198,5 @@ func quoteValue(v any) string {
 	case int64, float64, bool, int:
 		return fmt.Sprint(v)
 	}
-	return "the value"
+	return ""
 }
