@@ -65,20 +65,19 @@ func report(cmd *cobra.Command, err error) {
 	if err == nil || errors.As(err, new(exitError)) {
 		return
 	}
-	out := cmd.ErrOrStderr()
 	var refusal *admin.Error
 	switch {
 	case errors.As(err, new(usageError)):
-		fmt.Fprintf(out, "error: %v\nsee: %s --help\n", err, cmd.CommandPath())
+		cmd.PrintErrf("error: %v\nsee: %s --help\n", err, cmd.CommandPath())
 	case errors.As(err, &refusal):
-		fmt.Fprintf(out, "error: %s\n", refusal.Message)
+		cmd.PrintErrf("error: %s\n", refusal.Message)
 		for _, f := range refusal.Findings {
-			fmt.Fprintf(out, "  %s\n", findingLine(f))
+			cmd.PrintErrf("  %s\n", findingLine(f))
 		}
 		if refusal.Remedy != "" {
-			fmt.Fprintf(out, "remedy: %s\n", refusal.Remedy)
+			cmd.PrintErrf("remedy: %s\n", refusal.Remedy)
 		}
 	default:
-		fmt.Fprintf(out, "error: %v\n", err)
+		cmd.PrintErrf("error: %v\n", err)
 	}
 }

@@ -78,9 +78,17 @@ func explainText(t *table, req admin.ExplainRequest, e admin.Explanation) {
 	}
 	t.line("%s %s as %s/%s/%s (%s): %s", req.Method, req.URL, req.Cluster, req.Namespace, req.ServiceAccount, req.Proof, verdict)
 	for _, r := range [][2]string{
-		{"why", e.Message}, {"remedy", e.Remedy},
-		{"listener", e.Listener}, {"route", e.Route}, {"rule", e.Rule}, {"grant", e.Grant}, {"backend", e.Backend},
-		{"credential", e.Credential}, {"next hop", e.NextHop}, {"bounds", bounds(e)}, {"repeats", e.Retries},
+		{"why", e.Message},
+		{"remedy", e.Remedy},
+		{"listener", e.Listener},
+		{"route", e.Route},
+		{"rule", e.Rule},
+		{"grant", e.Grant},
+		{"backend", e.Backend},
+		{"credential", e.Credential},
+		{"next hop", e.NextHop},
+		{"bounds", bounds(e)},
+		{"repeats", e.Retries},
 	} {
 		if r[1] != "" {
 			t.row("  "+r[0], r[1])

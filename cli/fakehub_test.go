@@ -33,13 +33,17 @@ var fakeExpiry = time.Date(2099, 1, 2, 3, 4, 5, 0, time.UTC)
 func newFakeHub() *fakeHub {
 	return &fakeHub{
 		clusters: []admin.Cluster{
-			{Name: "east", Role: admin.RoleSpoke, State: admin.StateReady, Labels: map[string]string{"tier": "prod", "region": "eu"}, Created: ago(50 * time.Hour),
-				Instances: []admin.Instance{{ID: "i-1", Version: "v0.1.0", Group: "sp-9f", Hub: "hub-a", Transport: "quic", Lanes: 2, RTTMillis: 12.34, Revision: 42, NotAfter: time.Now().Add(30*time.Minute + 30*time.Second), Since: ago(3*time.Hour + time.Minute)}}},
+			{
+				Name: "east", Role: admin.RoleSpoke, State: admin.StateReady, Labels: map[string]string{"tier": "prod", "region": "eu"}, Created: ago(50 * time.Hour),
+				Instances: []admin.Instance{{ID: "i-1", Version: "v0.1.0", Group: "sp-9f", Hub: "hub-a", Transport: "quic", Lanes: 2, RTTMillis: 12.34, Revision: 42, NotAfter: time.Now().Add(30*time.Minute + 30*time.Second), Since: ago(3*time.Hour + time.Minute)}},
+			},
 			{Name: "west", Role: admin.RoleSpoke, State: admin.StatePending, SourceIP: "Trusted", Created: ago(10 * time.Minute), TokenExpires: time.Now().Add(5*time.Minute + 30*time.Second)},
 		},
 		credentials: []admin.Credential{
-			{Namespace: "ai", Name: "openai-key", Kind: "Bearer", Hosts: []string{"api.example.com", "eu.example.com"}, Version: "2",
-				Versions: []admin.CredentialVersion{{Version: "2", Created: ago(5 * time.Hour)}, {Version: "1", Created: ago(100 * time.Hour)}}},
+			{
+				Namespace: "ai", Name: "openai-key", Kind: "Bearer", Hosts: []string{"api.example.com", "eu.example.com"}, Version: "2",
+				Versions: []admin.CredentialVersion{{Version: "2", Created: ago(5 * time.Hour)}, {Version: "1", Created: ago(100 * time.Hour)}},
+			},
 			{Namespace: "ai", Name: "fresh-key", Kind: "Basic", Hosts: []string{"old.example.com"}},
 		},
 		objects: []admin.Object{
@@ -256,8 +260,10 @@ func (h *fakeHub) deleteObject(r *http.Request, _ []byte) reply {
 	}
 	o := h.objects[i]
 	if o.Owner != admin.OwnerCLI {
-		return reply{http.StatusConflict, &admin.Error{Status: http.StatusConflict, Code: admin.CodeOwned,
-			Message: o.String() + " belongs to " + o.Owner + `, not to "cli"`, Remedy: "delete it there"}}
+		return reply{http.StatusConflict, &admin.Error{
+			Status: http.StatusConflict, Code: admin.CodeOwned,
+			Message: o.String() + " belongs to " + o.Owner + `, not to "cli"`, Remedy: "delete it there",
+		}}
 	}
 	h.objects = slices.Delete(h.objects, i, i+1)
 	return ok(admin.Change{ObjectKey: o.ObjectKey, Change: admin.Deleted})
@@ -335,8 +341,10 @@ func (h *fakeHub) explain(_ *http.Request, body []byte) reply {
 		return noCluster(req.Cluster)
 	}
 	if req.Namespace != "team-a" {
-		return ok(admin.Explanation{Status: 403, Reason: "not-granted", Message: "no EgressGrant lets " + req.Cluster + "/" + req.Namespace + "/" + req.ServiceAccount + " use ai/openai",
-			Remedy: "add it to from of an EgressGrant in namespace ai", Revision: 42, Route: "Alias ai/openai"})
+		return ok(admin.Explanation{
+			Status: 403, Reason: "not-granted", Message: "no EgressGrant lets " + req.Cluster + "/" + req.Namespace + "/" + req.ServiceAccount + " use ai/openai",
+			Remedy: "add it to from of an EgressGrant in namespace ai", Revision: 42, Route: "Alias ai/openai",
+		})
 	}
 	return ok(admin.Explanation{
 		Allowed: true, Revision: 42, Listener: "penstock-system/hub/tunnel", Route: "Alias ai/openai", Rule: "0", Grant: "ai/team-a", Backend: "ai/openai",

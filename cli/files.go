@@ -64,7 +64,7 @@ func addFile(name string, add func(string, io.Reader) error) error {
 	if err != nil {
 		return fmt.Errorf("read manifests: %w", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // only read
 	return add(name, file)
 }
 

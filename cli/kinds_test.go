@@ -22,8 +22,13 @@ func TestAgesReadAsKubectlPrintsThem(t *testing.T) {
 		ago  time.Duration
 		want string
 	}{
-		{-time.Minute, "0s"}, {90 * time.Second, "90s"}, {3 * time.Minute, "3m"}, {119 * time.Minute, "119m"},
-		{5 * time.Hour, "5h"}, {47 * time.Hour, "47h"}, {72 * time.Hour, "3d"},
+		{-time.Minute, "0s"},
+		{90 * time.Second, "90s"},
+		{3 * time.Minute, "3m"},
+		{119 * time.Minute, "119m"},
+		{5 * time.Hour, "5h"},
+		{47 * time.Hour, "47h"},
+		{72 * time.Hour, "3d"},
 	} {
 		if got := age(time.Now().Add(-r.ago - 100*time.Millisecond)); got != r.want {
 			t.Errorf("%s ago prints %q, want %q", r.ago, got, r.want)

@@ -79,7 +79,8 @@ func (p *printer) print(cmd *cobra.Command, value any, names func() []string, dr
 	}
 	t := &table{w: tabwriter.NewWriter(out, 0, 0, 3, ' ', 0), wide: p.format == formatWide, color: p.color(cmd)}
 	draw(t)
-	return t.w.Flush()
+	t.flush()
+	return t.err
 }
 
 func writeJSON(out io.Writer, value any) error {
@@ -97,21 +98,35 @@ type table struct {
 	w     *tabwriter.Writer
 	wide  bool
 	color bool
+	// err is the first error of a write, so that a full disk is not taken for success.
+	err error
 }
 
 // row writes one row; the last cell is not padded.
-func (t *table) row(cells ...string) { fmt.Fprintln(t.w, strings.Join(cells, "\t")) }
+func (t *table) row(cells ...string) {
+	_, err := io.WriteString(t.w, strings.Join(cells, "\t")+"\n")
+	t.note(err)
+}
 
 // line writes a line that is no row and ends the columns before it.
 func (t *table) line(format string, args ...any) {
-	t.w.Flush()
-	fmt.Fprintf(t.w, format+"\n", args...)
-	t.w.Flush()
+	t.flush()
+	_, err := fmt.Fprintf(t.w, format+"\n", args...)
+	t.note(err)
+	t.flush()
+}
+
+func (t *table) flush() { t.note(t.w.Flush()) }
+
+func (t *table) note(err error) {
+	if t.err == nil {
+		t.err = err
+	}
 }
 
 // empty tells people what is missing; programs see an empty standard output.
 func empty(cmd *cobra.Command, format string, args ...any) {
-	fmt.Fprintf(cmd.ErrOrStderr(), format+"\n", args...)
+	cmd.PrintErrf(format+"\n", args...)
 }
 
 // dash is a cell that must not be empty: columns would shift for a reader that splits at spaces.

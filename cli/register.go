@@ -160,8 +160,9 @@ func (p *place) write(data []byte) error {
 // discard removes what write did not finish; after write it does nothing.
 func (p *place) discard() {
 	if p.temp != nil {
-		p.temp.Close()
-		os.Remove(p.temp.Name())
+		// After write both fail, and that is fine.
+		_ = p.temp.Close()
+		_ = os.Remove(p.temp.Name())
 	}
 }
 

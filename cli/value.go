@@ -42,7 +42,7 @@ func valueFrom(cmd *cobra.Command, file string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // only read
 		return readBounded(f)
 	}
 	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
@@ -57,8 +57,8 @@ func askTerminal(cmd *cobra.Command, fd int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprint(cmd.ErrOrStderr(), "Value (not shown): ")
-	defer fmt.Fprintln(cmd.ErrOrStderr())
+	cmd.PrintErr("Value (not shown): ")
+	defer cmd.PrintErrln()
 	type answer struct {
 		value []byte
 		err   error

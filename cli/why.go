@@ -44,9 +44,14 @@ func refusalText(t *table, r control.Refusal) {
 		caller += " (" + r.Proof + ")"
 	}
 	for _, row := range [][2]string{
-		{"why", r.Detail}, {"remedy", r.Remedy},
-		{"when", moment(r.Time)}, {"gateway", r.Gateway}, {"caller", caller},
-		{"request", r.Method + " " + r.Host + r.Path}, {"route", r.Route}, {"backend", r.Backend},
+		{"why", r.Detail},
+		{"remedy", r.Remedy},
+		{"when", moment(r.Time)},
+		{"gateway", r.Gateway},
+		{"caller", caller},
+		{"request", r.Method + " " + r.Host + r.Path},
+		{"route", r.Route},
+		{"backend", r.Backend},
 	} {
 		if row[1] != "" {
 			t.row("  "+row[0], row[1])

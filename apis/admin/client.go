@@ -153,7 +153,7 @@ func call[T any](ctx context.Context, c *Client, op string, p params, body any) 
 	if err != nil {
 		return out, c.unanswered(ctx, err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // what matters was read
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes+1))
 	if err != nil {
 		return out, c.unanswered(ctx, err)

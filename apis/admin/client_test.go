@@ -68,64 +68,130 @@ func rows() []row {
 	manifests := admin.Manifests{Items: []admin.Manifest{{Source: "a.yaml", Data: "kind: Backend\n"}}}
 	const manifestsJSON = `{"items":[{"source":"a.yaml","data":"kind: Backend\n"}]}`
 	return []row{
-		{"register", admin.OpClusterRegister, "/v1/clusters", `{"name":"east","labels":{"region":"eu"},"role":"spoke","ttlSeconds":60}`, control.Bundle{Cluster: "east", Token: "t"},
+		{
+			"register", admin.OpClusterRegister, "/v1/clusters", `{"name":"east","labels":{"region":"eu"},"role":"spoke","ttlSeconds":60}`,
+			control.Bundle{Cluster: "east", Token: "t"},
 			func(ctx context.Context, c *admin.Client) (any, error) {
 				return c.RegisterCluster(ctx, admin.RegisterRequest{Name: "east", Labels: map[string]string{"region": "eu"}, Role: admin.RoleSpoke, TTLSeconds: 60})
-			}},
-		{"list clusters", admin.OpClusterList, "/v1/clusters", "", admin.ClusterList{Items: []admin.Cluster{{Name: "east"}}},
-			func(ctx context.Context, c *admin.Client) (any, error) { return c.Clusters(ctx) }},
-		{"show a cluster", admin.OpClusterGet, "/v1/clusters/east", "", admin.Cluster{Name: "east", State: admin.StateReady},
-			func(ctx context.Context, c *admin.Client) (any, error) { return c.Cluster(ctx, "east") }},
-		{"suspend", admin.OpClusterSuspend, "/v1/clusters/east/suspend", "", admin.Cluster{Name: "east", State: admin.StateSuspended},
-			func(ctx context.Context, c *admin.Client) (any, error) { return c.SuspendCluster(ctx, "east") }},
-		{"resume", admin.OpClusterResume, "/v1/clusters/east/resume", "", admin.Cluster{Name: "east"},
-			func(ctx context.Context, c *admin.Client) (any, error) { return c.ResumeCluster(ctx, "east") }},
-		{"revoke", admin.OpClusterRevoke, "/v1/clusters/east/revoke", "", admin.Cluster{Name: "east", State: admin.StateRevoked},
-			func(ctx context.Context, c *admin.Client) (any, error) { return c.RevokeCluster(ctx, "east") }},
-		{"recover", admin.OpClusterRecover, "/v1/clusters/east/recover", `{"ttlSeconds":900}`, control.Bundle{Cluster: "east", Token: "t2"},
+			},
+		},
+		{
+			"list clusters", admin.OpClusterList, "/v1/clusters", "",
+			admin.ClusterList{Items: []admin.Cluster{{Name: "east"}}},
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.Clusters(ctx) },
+		},
+		{
+			"show a cluster", admin.OpClusterGet, "/v1/clusters/east", "",
+			admin.Cluster{Name: "east", State: admin.StateReady},
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.Cluster(ctx, "east") },
+		},
+		{
+			"suspend", admin.OpClusterSuspend, "/v1/clusters/east/suspend", "",
+			admin.Cluster{Name: "east", State: admin.StateSuspended},
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.SuspendCluster(ctx, "east") },
+		},
+		{
+			"resume", admin.OpClusterResume, "/v1/clusters/east/resume", "",
+			admin.Cluster{Name: "east"},
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.ResumeCluster(ctx, "east") },
+		},
+		{
+			"revoke", admin.OpClusterRevoke, "/v1/clusters/east/revoke", "",
+			admin.Cluster{Name: "east", State: admin.StateRevoked},
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.RevokeCluster(ctx, "east") },
+		},
+		{
+			"recover", admin.OpClusterRecover, "/v1/clusters/east/recover", `{"ttlSeconds":900}`,
+			control.Bundle{Cluster: "east", Token: "t2"},
 			func(ctx context.Context, c *admin.Client) (any, error) {
 				return c.RecoverCluster(ctx, "east", admin.RecoverRequest{TTLSeconds: 900})
-			}},
-		{"list credentials of a namespace", admin.OpCredentialList, "/v1/credentials?namespace=ai", "", admin.CredentialList{Items: []admin.Credential{{Namespace: "ai", Name: "key"}}},
-			func(ctx context.Context, c *admin.Client) (any, error) { return c.Credentials(ctx, "ai") }},
-		{"set a credential, byte for byte", admin.OpCredentialSet, "/v1/credentials/ai/key/value", "sk-1\x00\xff\n", admin.Credential{Namespace: "ai", Name: "key", Version: "1"},
+			},
+		},
+		{
+			"list credentials of a namespace", admin.OpCredentialList, "/v1/credentials?namespace=ai", "",
+			admin.CredentialList{Items: []admin.Credential{{Namespace: "ai", Name: "key"}}},
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.Credentials(ctx, "ai") },
+		},
+		{
+			"set a credential, byte for byte", admin.OpCredentialSet, "/v1/credentials/ai/key/value", "sk-1\x00\xff\n",
+			admin.Credential{Namespace: "ai", Name: "key", Version: "1"},
 			func(ctx context.Context, c *admin.Client) (any, error) {
 				return c.SetCredential(ctx, "ai", "key", []byte("sk-1\x00\xff\n"))
-			}},
-		{"rotate a credential", admin.OpCredentialRotate, "/v1/credentials/ai/key/rotate", "sk-2", admin.Credential{Namespace: "ai", Name: "key", Version: "2"},
+			},
+		},
+		{
+			"rotate a credential", admin.OpCredentialRotate, "/v1/credentials/ai/key/rotate", "sk-2",
+			admin.Credential{Namespace: "ai", Name: "key", Version: "2"},
 			func(ctx context.Context, c *admin.Client) (any, error) {
 				return c.RotateCredential(ctx, "ai", "key", []byte("sk-2"))
-			}},
-		{"list all objects", admin.OpObjectList, "/v1/objects", "", admin.ObjectList{Items: []admin.Object{}},
-			func(ctx context.Context, c *admin.Client) (any, error) { return c.Objects(ctx, "", "") }},
-		{"list objects of a kind and namespace", admin.OpObjectList, "/v1/objects?kind=Backend&namespace=ai", "", admin.ObjectList{Items: []admin.Object{}},
-			func(ctx context.Context, c *admin.Client) (any, error) { return c.Objects(ctx, "Backend", "ai") }},
-		{"get an object", admin.OpObjectGet, "/v1/objects/Backend/ai/openai", "", admin.Object{ObjectKey: admin.ObjectKey{Kind: "Backend", Namespace: "ai", Name: "openai"}, Manifest: json.RawMessage(`{"a":1}`)},
+			},
+		},
+		{
+			"list all objects", admin.OpObjectList, "/v1/objects", "",
+			admin.ObjectList{Items: []admin.Object{}},
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.Objects(ctx, "", "") },
+		},
+		{
+			"list objects of a kind and namespace", admin.OpObjectList, "/v1/objects?kind=Backend&namespace=ai", "",
+			admin.ObjectList{Items: []admin.Object{}},
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.Objects(ctx, "Backend", "ai") },
+		},
+		{
+			"get an object", admin.OpObjectGet, "/v1/objects/Backend/ai/openai", "",
+			admin.Object{ObjectKey: admin.ObjectKey{Kind: "Backend", Namespace: "ai", Name: "openai"}, Manifest: json.RawMessage(`{"a":1}`)},
 			func(ctx context.Context, c *admin.Client) (any, error) {
 				return c.Object(ctx, "Backend", "ai", "openai")
-			}},
-		{"get a cluster-scoped object", admin.OpObjectGet, "/v1/objects/Cluster/-/east", "", admin.Object{ObjectKey: admin.ObjectKey{Kind: "Cluster", Name: "east"}},
-			func(ctx context.Context, c *admin.Client) (any, error) { return c.Object(ctx, "Cluster", "", "east") }},
-		{"delete an object", admin.OpObjectDelete, "/v1/objects/Backend/ai/openai", "", admin.Change{Change: admin.Deleted},
+			},
+		},
+		{
+			"get a cluster-scoped object", admin.OpObjectGet, "/v1/objects/Cluster/-/east", "",
+			admin.Object{ObjectKey: admin.ObjectKey{Kind: "Cluster", Name: "east"}},
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.Object(ctx, "Cluster", "", "east") },
+		},
+		{
+			"delete an object", admin.OpObjectDelete, "/v1/objects/Backend/ai/openai", "",
+			admin.Change{Change: admin.Deleted},
 			func(ctx context.Context, c *admin.Client) (any, error) {
 				return c.DeleteObject(ctx, "Backend", "ai", "openai")
-			}},
-		{"apply", admin.OpObjectApply, "/v1/objects/apply", manifestsJSON, admin.ChangeList{Items: []admin.Change{{Change: admin.Created}}},
-			func(ctx context.Context, c *admin.Client) (any, error) { return c.Apply(ctx, manifests) }},
-		{"diff", admin.OpObjectDiff, "/v1/objects/diff", manifestsJSON, admin.ChangeList{Items: []admin.Change{{Change: admin.Changed, Diff: []string{"-a", "+b"}}}},
-			func(ctx context.Context, c *admin.Client) (any, error) { return c.Diff(ctx, manifests) }},
-		{"validate", admin.OpObjectValidate, "/v1/objects/validate", manifestsJSON, admin.FindingList{Items: []admin.Finding{{File: "a.yaml", Line: 1, Reason: "Malformed", Message: "m"}}},
-			func(ctx context.Context, c *admin.Client) (any, error) { return c.Validate(ctx, manifests) }},
-		{"explain", admin.OpExplain, "/v1/explain", `{"cluster":"east","namespace":"team-a","serviceAccount":"bot","url":"http://openai/"}`, admin.Explanation{Allowed: true, Credential: "ai/key"},
+			},
+		},
+		{
+			"apply", admin.OpObjectApply, "/v1/objects/apply", manifestsJSON,
+			admin.ChangeList{Items: []admin.Change{{Change: admin.Created}}},
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.Apply(ctx, manifests) },
+		},
+		{
+			"diff", admin.OpObjectDiff, "/v1/objects/diff", manifestsJSON,
+			admin.ChangeList{Items: []admin.Change{{Change: admin.Changed, Diff: []string{"-a", "+b"}}}},
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.Diff(ctx, manifests) },
+		},
+		{
+			"validate", admin.OpObjectValidate, "/v1/objects/validate", manifestsJSON,
+			admin.FindingList{Items: []admin.Finding{{File: "a.yaml", Line: 1, Reason: "Malformed", Message: "m"}}},
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.Validate(ctx, manifests) },
+		},
+		{
+			"explain", admin.OpExplain, "/v1/explain", `{"cluster":"east","namespace":"team-a","serviceAccount":"bot","url":"http://openai/"}`,
+			admin.Explanation{Allowed: true, Credential: "ai/key"},
 			func(ctx context.Context, c *admin.Client) (any, error) {
 				return c.Explain(ctx, admin.ExplainRequest{Cluster: "east", Namespace: "team-a", ServiceAccount: "bot", URL: "http://openai/"})
-			}},
-		{"why, with an id that needs escaping", admin.OpWhy, "/v1/refusals/01J%3Fx%23y%25", "", admin.RefusalList{Items: []control.Refusal{{RequestID: "01J?x#y%"}}},
-			func(ctx context.Context, c *admin.Client) (any, error) { return c.Why(ctx, "01J?x#y%") }},
-		{"status", admin.OpStatus, "/v1/status", "", admin.Status{Name: "hub-1", Ready: true, Objects: map[string]int{"Backend": 2}},
-			func(ctx context.Context, c *admin.Client) (any, error) { return c.Status(ctx) }},
-		{"version", admin.OpVersion, "/v1/version", "", admin.Version{Version: "v1.2.3"},
-			func(ctx context.Context, c *admin.Client) (any, error) { return c.Version(ctx) }},
+			},
+		},
+		{
+			"why, with an id that needs escaping", admin.OpWhy, "/v1/refusals/01J%3Fx%23y%25", "",
+			admin.RefusalList{Items: []control.Refusal{{RequestID: "01J?x#y%"}}},
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.Why(ctx, "01J?x#y%") },
+		},
+		{
+			"status", admin.OpStatus, "/v1/status", "",
+			admin.Status{Name: "hub-1", Ready: true, Objects: map[string]int{"Backend": 2}},
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.Status(ctx) },
+		},
+		{
+			"version", admin.OpVersion, "/v1/version", "",
+			admin.Version{Version: "v1.2.3"},
+			func(ctx context.Context, c *admin.Client) (any, error) { return c.Version(ctx) },
+		},
 	}
 }
 

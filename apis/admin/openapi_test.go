@@ -119,7 +119,8 @@ func document(t *testing.T) object {
 		case nil:
 		case secretBody:
 			op["requestBody"] = object{"required": true, "content": object{"application/octet-stream": object{
-				"schema": object{"type": "string", "format": "binary", "maxLength": admin.MaxCredentialBytes, "writeOnly": true}}}}
+				"schema": object{"type": "string", "format": "binary", "maxLength": admin.MaxCredentialBytes, "writeOnly": true},
+			}}}
 		default:
 			op["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": s.of(reflect.TypeOf(d.body))}}}
 		}

@@ -35,7 +35,7 @@ func load[T any](path string, parse func(source, folder string, data []byte) (*T
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w; say with --config where the file is", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // only read
 	data, err := io.ReadAll(io.LimitReader(file, maxFileBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
