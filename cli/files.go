@@ -68,7 +68,8 @@ func addFile(name string, add func(string, io.Reader) error) error {
 	return add(name, file)
 }
 
-// manifestFiles lists the manifests of a folder, sorted; a file is itself, whatever it is called.
+// manifestFiles lists the manifests of a folder as the hub's folder watcher does, sorted; a file is itself, whatever it is
+// called.
 func manifestFiles(path string) ([]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -78,15 +79,17 @@ func manifestFiles(path string) ([]string, error) {
 		return []string{path}, nil
 	}
 	var files []string
-	err = filepath.WalkDir(path, func(name string, e fs.DirEntry, err error) error {
+	// WalkDir follows a link (a mounted volume) only with a separator at the end.
+	root := filepath.Clean(path) + string(filepath.Separator)
+	err = filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		hidden := strings.HasPrefix(e.Name(), ".") && name != path
-		switch {
+		hidden := strings.HasPrefix(e.Name(), ".") && name != root
+		switch file := e.Type().IsRegular() || e.Type()&fs.ModeSymlink != 0; {
 		case e.IsDir() && hidden:
 			return fs.SkipDir
-		case !e.IsDir() && !hidden && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name)):
+		case file && !hidden && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name)):
 			files = append(files, name)
 		}
 		return nil
