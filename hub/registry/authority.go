@@ -96,16 +96,12 @@ func (a *authority) issue(l leaf, public crypto.PublicKey, now time.Time) (issue
 	if err != nil {
 		return issued{}, fmt.Errorf("registry: issue a certificate for %s: %w", l.id, err)
 	}
-	notAfter := now.Add(l.life)
-	if notAfter.After(a.cert.NotAfter) {
-		notAfter = a.cert.NotAfter
-	}
 	template := &x509.Certificate{
 		SerialNumber:          newSerial(),
 		Subject:               pkix.Name{SerialNumber: l.instance},
 		URIs:                  []*url.URL{uri},
 		NotBefore:             now.Add(-backdate),
-		NotAfter:              notAfter,
+		NotAfter:              earlier(now.Add(l.life), a.cert.NotAfter),
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true,

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
 	"net"
@@ -178,6 +179,39 @@ func TestARootOfAnotherTrustDomainIsNotTrusted(t *testing.T) {
 		synctest.Wait()
 		if !cmp.Equal(r.RootsPEM(), before) {
 			t.Error("the bundle has a root of another trust domain")
+		}
+	})
+}
+
+func TestServerCertificateIsKnownByName(t *testing.T) {
+	simulate(t, func(t *testing.T, w *world) {
+		r := w.run(w.replica("hub-0"))
+		get, err := r.ServerCertificate([]string{"hub.example.com", "192.0.2.1", "2001:db8::1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, err := get(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"hub.example.com", "192.0.2.1", "2001:db8::1"} {
+			_, err := first.Leaf.Verify(x509.VerifyOptions{Roots: r.Roots(), DNSName: name, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+			if err != nil {
+				t.Errorf("for %s: %v", name, err)
+			}
+		}
+		if len(first.Leaf.URIs) != 0 || !cmp.Equal(first.Leaf.ExtKeyUsage, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}) {
+			t.Errorf("it names %v for %v, want no gateway, and a server only", first.Leaf.URIs, first.Leaf.ExtKeyUsage)
+		}
+		if again, err := get(nil); again != first || err != nil {
+			t.Errorf("a second handshake got another certificate (%v)", err)
+		}
+		pass(31 * time.Minute)
+		if next, err := get(nil); next == first || err != nil || next.Leaf.PublicKey.(*ecdsa.PublicKey).Equal(first.Leaf.PublicKey) {
+			t.Errorf("after half its life it is still the same certificate or key (%v)", err)
+		}
+		if _, err := r.ServerCertificate(nil); err == nil {
+			t.Error("a certificate for nobody was issued")
 		}
 	})
 }

@@ -147,6 +147,13 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 func recoverRemedy(cluster string) string {
 	return fmt.Sprintf("get a new bundle: `penstock cluster recover %s`", cluster)
 }
