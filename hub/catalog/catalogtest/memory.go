@@ -12,8 +12,13 @@ import (
 	"penstock.dev/penstock/hub/catalog"
 )
 
-// Memory is a catalog.Catalog in memory. Make one with New. Safe for concurrent use.
+// progressEvery is the pace of Progress, that of hub/catalog/etcd.
+const progressEvery = 5 * time.Second
+
+// Memory is a store in memory, and a catalog.Catalog as seen by its first client. Make one with New. Safe for concurrent
+// use.
 type Memory struct {
+	*Client
 	mu        sync.Mutex
 	records   map[string]entry
 	history   []change // in order; those up to compacted are gone
@@ -40,23 +45,43 @@ type change struct {
 
 type lease struct {
 	ctx     context.Context // its holder's; done: not renewed any more
+	client  *Client
 	ttl     time.Duration
 	renewed time.Time
 	timer   *time.Timer
 	lost    chan struct{}
 }
 
-var _ catalog.Catalog = (*Memory)(nil)
+var _ catalog.Catalog = (*Client)(nil)
 
 // New makes an empty one, at revision 1, as a fresh etcd is.
 func New() *Memory {
-	return &Memory{
+	m := &Memory{
 		records: map[string]entry{}, leases: map[catalog.LeaseID]*lease{}, revision: 1, moved: make(chan struct{}),
 	}
+	m.Client = m.Connect()
+	return m
 }
 
-// Fail makes the store unavailable or available again. While it is unavailable every call fails, watches stay silent and
+// Client is one replica's way to a store. Safe for concurrent use.
+type Client struct {
+	m   *Memory
+	cut bool // guarded by m.mu
+}
+
+// Connect makes another client.
+func (m *Memory) Connect() *Client { return &Client{m: m} }
+
+// Cut takes the store away from this client alone, or gives it back: its calls fail, its watches are silent and its
 // leases are not renewed.
+func (c *Client) Cut(down bool) {
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	c.cut = down
+	c.m.wake()
+}
+
+// Fail takes the store away from all clients, or gives it back.
 func (m *Memory) Fail(down bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -110,10 +135,11 @@ func (m *Memory) wake() {
 }
 
 // Get implements catalog.Catalog.
-func (m *Memory) Get(ctx context.Context, key string) (catalog.Record, error) {
+func (c *Client) Get(ctx context.Context, key string) (catalog.Record, error) {
+	m := c.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.ready(ctx); err != nil {
+	if err := c.ready(ctx); err != nil {
 		return catalog.Record{}, err
 	}
 	e, ok := m.records[key]
@@ -124,10 +150,11 @@ func (m *Memory) Get(ctx context.Context, key string) (catalog.Record, error) {
 }
 
 // List implements catalog.Catalog.
-func (m *Memory) List(ctx context.Context, prefix string) ([]catalog.Record, int64, error) {
+func (c *Client) List(ctx context.Context, prefix string) ([]catalog.Record, int64, error) {
+	m := c.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.ready(ctx); err != nil {
+	if err := c.ready(ctx); err != nil {
 		return nil, 0, err
 	}
 	return m.list(prefix), m.revision, nil
@@ -149,13 +176,14 @@ func (e entry) record(key string) catalog.Record {
 }
 
 // Commit implements catalog.Catalog.
-func (m *Memory) Commit(ctx context.Context, ops ...catalog.Op) (int64, error) {
+func (c *Client) Commit(ctx context.Context, ops ...catalog.Op) (int64, error) {
 	if err := catalog.CheckOps(ops); err != nil {
 		return 0, err
 	}
+	m := c.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.ready(ctx); err != nil {
+	if err := c.ready(ctx); err != nil {
 		return 0, err
 	}
 	for _, op := range ops {
@@ -198,21 +226,26 @@ func (m *Memory) record(revision int64, t catalog.EventType, r catalog.Record) {
 	m.history = append(m.history, change{event: catalog.Event{Type: t, Record: r}, revision: revision})
 }
 
+// away is called with mu held.
+func (c *Client) away() bool { return c.cut || c.m.down }
+
 // ready is called with mu held.
-func (m *Memory) ready(ctx context.Context) error {
+func (c *Client) ready(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if m.down {
+	if c.away() {
 		return fmt.Errorf("%w: failed by the test", catalog.ErrUnavailable)
 	}
 	return nil
 }
 
 // Watch implements catalog.Catalog.
-func (m *Memory) Watch(ctx context.Context, prefix string) iter.Seq[catalog.Event] {
+func (c *Client) Watch(ctx context.Context, prefix string) iter.Seq[catalog.Event] {
 	return func(yield func(catalog.Event) bool) {
-		w := watcher{m: m, prefix: prefix}
+		w := watcher{c: c, prefix: prefix}
+		progress := time.NewTicker(progressEvery)
+		defer progress.Stop()
 		for ctx.Err() == nil {
 			events, moved := w.look()
 			for _, e := range events {
@@ -226,28 +259,31 @@ func (m *Memory) Watch(ctx context.Context, prefix string) iter.Seq[catalog.Even
 			select {
 			case <-ctx.Done():
 			case <-moved:
+			case <-progress.C:
+				w.asked = true
 			}
 		}
 	}
 }
 
 type watcher struct {
-	m      *Memory
+	c      *Client
 	prefix string
 	next   int64 // first revision not seen; 0: nothing was listed yet
 	epoch  int
+	asked  bool // for a sign of life
 }
 
 // look returns what is new, and a channel that is closed when it is worth to look again.
 func (w *watcher) look() ([]catalog.Event, <-chan struct{}) {
-	m := w.m
+	m := w.c.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.down {
+	if w.c.away() {
 		return nil, m.moved
 	}
 	if w.next == 0 || w.next <= m.compacted || w.epoch != m.epoch {
-		regressed := w.next != 0 && w.epoch != m.epoch
+		regressed := m.revision+1 < w.next
 		events := []catalog.Event{{Type: catalog.Resync, Regressed: regressed}}
 		for _, r := range m.list(w.prefix) {
 			events = append(events, catalog.Event{Type: catalog.Put, Record: r})
@@ -270,19 +306,24 @@ func (w *watcher) look() ([]catalog.Event, <-chan struct{}) {
 		}
 	}
 	w.next = m.revision + 1
+	if w.asked {
+		w.asked = false
+		events = append(events, catalog.Event{Type: catalog.Progress, Revision: m.revision})
+	}
 	return events, m.moved
 }
 
 // Lease implements catalog.Catalog. It is renewed three times in a ttl, as long as the store does not fail.
-func (m *Memory) Lease(ctx context.Context, ttl time.Duration) (catalog.LeaseID, <-chan struct{}, error) {
+func (c *Client) Lease(ctx context.Context, ttl time.Duration) (catalog.LeaseID, <-chan struct{}, error) {
+	m := c.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.ready(ctx); err != nil {
+	if err := c.ready(ctx); err != nil {
 		return 0, nil, err
 	}
 	m.lastLease++
 	id := m.lastLease
-	l := &lease{ctx: ctx, ttl: ttl, renewed: time.Now(), lost: make(chan struct{})}
+	l := &lease{ctx: ctx, client: c, ttl: ttl, renewed: time.Now(), lost: make(chan struct{})}
 	m.leases[id] = l
 	l.timer = time.AfterFunc(ttl/3, func() { m.keep(id, l) })
 	return id, l.lost, nil
@@ -295,7 +336,7 @@ func (m *Memory) keep(id catalog.LeaseID, l *lease) {
 	switch {
 	case m.leases[id] != l: // Expire was quicker
 		return
-	case l.ctx.Err() == nil && !m.down:
+	case l.ctx.Err() == nil && !l.client.away():
 		l.renewed = time.Now()
 	case time.Since(l.renewed) >= l.ttl:
 		m.expire(id)
