@@ -108,6 +108,8 @@ func (e *Error) Row() int {
 		return 21
 	case e.Cause == ConnectionTerminated:
 		return 27
+	case e.Cause == ProtocolError && e.Sent:
+		return 28
 	}
 	return 0
 }
@@ -126,7 +128,7 @@ func timedOut(cause error) bool {
 	return errors.Is(cause, context.DeadlineExceeded) || errors.As(cause, &timeout) && timeout.Timeout()
 }
 
-// fail makes an error out of a failure of credentials.
+// credentialError sorts what an implementation of Credentials says.
 func credentialError(ref string, err error) *Error {
 	cause := CredentialUnavailable
 	if errors.Is(err, ErrHost) {

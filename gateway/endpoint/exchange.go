@@ -92,7 +92,11 @@ func (x *exchange) run(out *http.Request) (*http.Response, error) {
 // end lets go of all that the exchange held. The body is closed unless nothing was sent, when it is the next attempt's.
 func (x *exchange) end(sent bool) {
 	x.unhook()
-	x.c.wire.uncarry(x.body)
+	if x.c.h2 {
+		x.c.wire.h2.forget(x.stream.Load())
+	} else {
+		x.c.wire.uncarry(x.body)
+	}
 	x.idle.stop()
 	if sent {
 		x.body.abandon()
@@ -102,29 +106,11 @@ func (x *exchange) end(sent bool) {
 
 var errSwitched = errors.New("the upstream switched protocols without being asked")
 
-// streamReset has the shape of net/http's error for a reset HTTP/2 stream, which can be read As any struct of that
-// shape (net/http/h2_error.go, meant for golang.org/x/net/http2.StreamError). A test holds it.
-type streamReset struct {
-	StreamID uint32
-	Code     uint32
-	Cause    error
-}
-
-func (s streamReset) Error() string {
-	return fmt.Sprintf("stream %d reset with code %d", s.StreamID, s.Code)
-}
-
-// RFC 9113 §7.
-const (
-	codeNoError       = 0x0
-	codeRefusedStream = 0x7
-)
-
 // explain turns the codec's error into ours. It is called before anything else touches the exchange.
 func (x *exchange) explain(err error) *Error {
 	e := &Error{Reused: x.reused, Sent: x.sent(), Err: err}
-	var reset streamReset
 	cause := context.Cause(x.ctx)
+	reset, disowned := x.peerSays()
 	switch {
 	case x.ctx.Err() != nil && timedOut(cause):
 		e.Cause, e.Class = ResponseTimeout, retry.PerTryTimeout
@@ -132,21 +118,30 @@ func (x *exchange) explain(err error) *Error {
 		e.Cause, e.Class, e.Err = ConnectionTerminated, retry.NoRepeat, fmt.Errorf("%w: %w", cause, err)
 	case !e.Sent:
 		e.Cause, e.Class = ConnectionTerminated, retry.ResetBeforeHeaders
-	case errors.As(err, &reset) && reset.Code == codeRefusedStream:
-		// RFC 9113 §8.7: no processing has occurred.
+	case disowned:
 		e.Cause, e.Class, e.Proven = ConnectionTerminated, retry.RefusedStream, true
-	case x.c.h2 && x.stream.Load() > 0 && x.c.wire.h2.disowned(x.stream.Load()):
-		e.Cause, e.Class, e.Proven = ConnectionTerminated, retry.RefusedStream, true
-	case errors.As(err, &reset):
+	case reset:
 		e.Cause, e.Class = ProtocolError, retry.ResetBeforeHeaders
 	case x.tooLarge():
 		e.Cause, e.Class = ResponseHeaderSize, retry.NoRepeat
 	case errors.Is(err, errSwitched), x.answered.Load() && !brokenOff(err):
-		e.Cause, e.Class = ProtocolError, retry.ResetBeforeHeaders
+		// It answered, in a way that we refuse; asking again would not help.
+		e.Cause, e.Class = ProtocolError, retry.NoRepeat
 	default:
 		e.Cause, e.Class = ConnectionTerminated, retry.ResetBeforeHeaders
 	}
 	return e
+}
+
+// peerSays looks at what HTTP/2 itself said about this stream: that it was reset, and whether that, or a GOAWAY, proves
+// that it was not processed (RFC 9113 §6.8, §8.7).
+func (x *exchange) peerSays() (reset, disowned bool) {
+	stream := x.stream.Load()
+	if stream == 0 {
+		return false, false
+	}
+	r := x.c.wire.h2.resetOf(stream)
+	return r.seen, r.seen && r.code == codeRefusedStream || x.c.wire.h2.disowned(stream)
 }
 
 // brokenOff reports whether the connection ended, rather than carried something that is not HTTP.
@@ -165,13 +160,9 @@ func (x *exchange) sent() bool {
 }
 
 // tooLarge reports whether the response head passed the limit, which net/http says in words only. On HTTP/1.1 the bytes
-// tell. On HTTP/2 the limit is on the decoded head; there the connection lives on and the stream was not reset by the
-// peer, which no other failure leaves behind once an answer was seen.
+// tell; on HTTP/2, where the limit is on the decoded head, it is one more answer that we refuse.
 func (x *exchange) tooLarge() bool {
-	if !x.c.h2 {
-		return x.c.wire.read.Load()-x.read >= maxHeaderBytes
-	}
-	return x.answered.Load() && x.c.cc.Err() == nil && !x.c.wire.h2.leaving()
+	return !x.c.h2 && x.c.wire.read.Load()-x.read >= maxHeaderBytes
 }
 
 // download is the body of a response. Reading it watches the idle time; closing it ends the exchange.

@@ -7,18 +7,24 @@ import (
 
 // The frame types of RFC 9113 §6 that are looked at.
 const (
-	frameHeaders = 0x1
-	frameGoAway  = 0x7
+	frameHeaders   = 0x1
+	frameRSTStream = 0x3
+	frameGoAway    = 0x7
 )
 
-// h2Watch follows the frames of one HTTP/2 connection: which stream a request went out on, and what a GOAWAY says about
-// it.
+// codeRefusedStream is REFUSED_STREAM (RFC 9113 §7).
+const codeRefusedStream = 0x7
+
+// h2Watch follows the frames of one HTTP/2 connection: which stream a request went out on, and what the peer's RST_STREAM
+// or GOAWAY says about it. net/http has that too, but in errors that cannot be told apart.
 type h2Watch struct {
 	out frameReader // only touched by writes
 	in  frameReader // only touched by reads
 
 	mu         sync.Mutex
-	lastStream uint32 // highest stream that a request was written on
+	lastStream uint32           // highest stream that a request was written on
+	streams    map[uint32]reset // of exchanges under way
+	early      reset            // came while the write of its stream's head had not yet returned
 	goAway     bool
 	lastKept   uint32 // of GOAWAY: streams above were not and will not be processed
 }
@@ -30,6 +36,13 @@ func (h *h2Watch) wrote(p []byte) int {
 	h.out.feed(p, func(kind byte, stream uint32, _ []byte) {
 		h.mu.Lock()
 		if kind == frameHeaders && stream > h.lastStream {
+			if h.streams == nil {
+				h.streams = map[uint32]reset{}
+			}
+			h.streams[stream] = reset{}
+			if h.early.seen && h.early.stream == stream {
+				h.streams[stream] = h.early
+			}
 			h.lastStream = stream
 			began++
 		}
@@ -40,19 +53,48 @@ func (h *h2Watch) wrote(p []byte) int {
 
 // got is told what arrived.
 func (h *h2Watch) got(p []byte) {
-	h.in.feed(p, func(kind byte, _ uint32, payload []byte) {
-		if kind != frameGoAway || len(payload) < 4 {
+	h.in.feed(p, func(kind byte, stream uint32, payload []byte) {
+		if len(payload) < 4 || kind != frameRSTStream && kind != frameGoAway {
 			return
 		}
-		last := binary.BigEndian.Uint32(payload) &^ (1 << 31)
+		word := binary.BigEndian.Uint32(payload)
 		h.mu.Lock()
+		defer h.mu.Unlock()
+		if kind == frameRSTStream {
+			r := reset{seen: true, stream: stream, code: word}
+			if was, open := h.streams[stream]; open && !was.seen {
+				h.streams[stream] = r
+			} else if stream > h.lastStream {
+				h.early = r
+			}
+			return
+		}
 		// A peer may only lower it (RFC 9113 §6.8); one that raises it is not believed.
-		if !h.goAway || last < h.lastKept {
+		if last := word &^ (1 << 31); !h.goAway || last < h.lastKept {
 			h.lastKept = last
 		}
 		h.goAway = true
-		h.mu.Unlock()
 	})
+}
+
+// reset is what the peer's RST_STREAM said, if one was seen.
+type reset struct {
+	seen         bool
+	stream, code uint32
+}
+
+// resetOf returns the peer's reset of a stream.
+func (h *h2Watch) resetOf(stream uint32) reset {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.streams[stream]
+}
+
+// forget ends the watch on a stream.
+func (h *h2Watch) forget(stream uint32) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.streams, stream)
 }
 
 // stream is the highest stream that a request was written on; 0: none yet.
