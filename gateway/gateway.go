@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -69,6 +70,8 @@ type Gateway struct {
 	// active counts requests in the handler, control exchanges not among them.
 	active atomic.Int64
 	bodies *retry.Pool
+	// peer is tunnel.PeerFrom; tests put another one in.
+	peer func(context.Context) (tunnel.Peer, bool)
 
 	mu sync.Mutex
 	// destinations by Backend key. They are kept for good: Backends come from manifests, so there are not many.
@@ -116,7 +119,7 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Float64
 	}
-	g := &Gateway{cfg: cfg, bodies: retry.NewPool(0), destinations: map[string]*destination{}, changed: make(chan struct{})}
+	g := &Gateway{cfg: cfg, bodies: retry.NewPool(0), peer: tunnel.PeerFrom, destinations: map[string]*destination{}, changed: make(chan struct{})}
 	g.SetSelf(cfg.Self)
 	g.table.Store(&table{snapshot: &route.Snapshot{}, limits: cfg.Limits})
 	return g, nil

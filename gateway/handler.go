@@ -79,7 +79,7 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, from intake) {
 // control hands a control request over. Its identity is the certificate alone.
 func (x *exchange) control() {
 	f := fail(reasonNoControl, "this gateway serves no control requests", "")
-	if _, ok := tunnel.PeerFrom(x.r.Context()); !ok {
+	if _, ok := x.g.peer(x.r.Context()); !ok {
 		f = fail(reasonNoPeer, "a control request outside of a tunnel", "")
 	} else if err := hop.CheckControl(x.r.Header); err != nil {
 		f = hopFailure(err)
@@ -111,7 +111,7 @@ func (x *exchange) forward() *failure {
 func (x *exchange) arrive() *failure {
 	var err error
 	if x.from.tunnel() {
-		peer, ok := tunnel.PeerFrom(x.r.Context())
+		peer, ok := x.g.peer(x.r.Context())
 		switch {
 		case !ok:
 			x.tags.RequestID = hop.NewRequestID()

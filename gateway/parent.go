@@ -30,6 +30,7 @@ func (x *exchange) toParent(out *http.Request) (*http.Response, *failure) {
 		}
 		req := out.WithContext(ctx)
 		req.Header, req.Body = out.Header.Clone(), body
+		req.Host = x.Backend.Authority // whatever a rewrite made of it: inside tunnels the catalog's name is the address
 		tags.Write(req.Header, x.self)
 
 		before := x.executed
