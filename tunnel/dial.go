@@ -12,8 +12,8 @@ import (
 // dial opens one connection to the hub: handshake, then the first control exchange. With TLS 1.3 our side of the
 // handshake ends before the hub has looked at our certificate, so only an answered exchange makes a connection (B.1, P1).
 func (l *link) dial(ctx context.Context) (*lane, error) {
-	l.dialMu.Lock()
-	defer l.dialMu.Unlock()
+	l.dialing.Lock()
+	defer l.dialing.Unlock()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

@@ -12,10 +12,10 @@ import (
 
 // link is the tunnel to one hub: a set of lanes, each kept up by a goroutine of its own.
 type link struct {
-	client *Client
-	hub    Hub
-	cancel context.CancelFunc
-	dialMu sync.Mutex // one dial per hub at a time
+	client  *Client
+	hub     Hub
+	cancel  context.CancelFunc
+	dialing waitLock // one dial per hub at a time
 
 	lanes atomic.Pointer[[]*lane] // that may be leased; never changed after Store
 
@@ -28,7 +28,7 @@ type link struct {
 }
 
 func newLink(c *Client, hub Hub) *link {
-	l := &link{client: c, hub: hub, state: StateConnecting, since: time.Now()}
+	l := &link{client: c, hub: hub, dialing: newWaitLock(), state: StateConnecting, since: time.Now()}
 	l.lanes.Store(new([]*lane))
 	return l
 }

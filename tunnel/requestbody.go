@@ -3,7 +3,6 @@ package tunnel
 import (
 	"io"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -17,7 +16,7 @@ type requestBody struct {
 	expects bool        // the spoke waits for a 100 before it sends content
 	closed  atomic.Bool // the handler has returned, or closed it
 
-	mu        sync.Mutex
+	mu        waitLock
 	continued bool // the 100 was sent, or is not due any more
 	read      int64
 	eof       bool      // content and trailers were read whole

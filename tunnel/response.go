@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +30,7 @@ type response struct {
 	header http.Header
 
 	// mu: a handler may read its body, which can send a 100, while another goroutine writes.
-	mu       sync.Mutex
+	mu       waitLock
 	framed   bool        // a byte of the response went out
 	status   int         // 0: WriteHeader was not called
 	sent     http.Header // as of WriteHeader
@@ -213,7 +212,15 @@ func (w *response) send(p []byte, end bool) {
 	out := (*buf)[:0]
 	if !w.headOut {
 		if out, w.err = w.appendHead(out); w.err != nil {
-			return
+			if w.framed {
+				return
+			}
+			w.x.conn.srv.cfg.Log.Error("response cannot travel, answering 502", "peer", w.x.conn.peer.String(), "err", w.err)
+			w.replace()
+			p = nil
+			if out, w.err = w.appendHead(out); w.err != nil {
+				return
+			}
 		}
 		w.headOut = true
 	}
@@ -305,7 +312,7 @@ func (w *response) finish() (again bool) {
 	defer w.release()
 	switch {
 	case w.err != nil:
-		w.unwritten()
+		w.x.reset(codeCancelled)
 		return false
 	case w.left > 0 && w.status != http.StatusNoContent:
 		// The handler wrote less than it declared. It must not look whole (row 10).
@@ -319,7 +326,7 @@ func (w *response) finish() (again bool) {
 	}
 	w.send(nil, true)
 	if w.err != nil {
-		w.unwritten()
+		w.x.reset(codeCancelled)
 		return false
 	}
 	if !whole {
@@ -344,45 +351,29 @@ func (w *response) declareLength() {
 	w.sent["Content-Length"] = []string{strconv.Itoa(n)}
 }
 
-// unwritten ends a response that could not be written: by a 502 if its head was refused by the codec, else by a reset.
-func (w *response) unwritten() {
-	var malformed *bhttp.Error
-	if errors.As(w.err, &malformed) && !w.framed {
-		w.x.conn.srv.cfg.Log.Error("response cannot travel", "peer", w.x.conn.peer.String(), "err", w.err)
-		w.badGateway()
-		return
-	}
-	w.x.reset(codeCancelled)
-}
-
-// failed ends the response of a handler that panicked (row 32): 502 if nothing was written, else a reset.
-func (w *response) failed() {
+// failed prepares the end of a response whose handler panicked (row 32): 502 if nothing was written, and then finish
+// does the rest; else a reset, and false.
+func (w *response) failed() bool {
 	if !w.mu.TryLock() { // another goroutine of the handler is writing
 		w.x.reset(codeCancelled)
-		return
+		return false
 	}
 	defer w.mu.Unlock()
-	w.over = true
-	defer w.release()
 	if w.framed {
+		w.over = true
+		w.release()
 		w.x.reset(codeCancelled)
-		return
+		return false
 	}
-	w.badGateway()
+	w.replace()
+	return true
 }
 
-// badGateway answers, ends the response and stops reading.
-func (w *response) badGateway() {
-	w.status, w.err, w.headOut = http.StatusBadGateway, nil, false
-	w.sent = http.Header{"Content-Length": {"0"}}
-	w.header, w.trailer = nil, nil
+// replace puts a 502 in the place of a response of which nothing was written. What the handler still writes is dropped.
+func (w *response) replace() {
 	w.release()
-	if w.send(nil, true); w.err != nil {
-		w.x.reset(codeCancelled)
-		return
-	}
-	w.x.str.Close()
-	w.x.str.CancelRead(codeNoError)
+	w.status, w.sent = http.StatusBadGateway, http.Header{"Content-Length": {"0"}}
+	w.header, w.trailer, w.left, w.err = make(http.Header), nil, 0, nil
 }
 
 func (w *response) release() {

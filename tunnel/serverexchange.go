@@ -44,7 +44,7 @@ func (x *serverExchange) serve(base context.Context) (again bool) {
 	srv.counts.exchanges.Add(1)
 	ctx, cancel := context.WithCancel(base)
 	defer cancel()
-	w := &response{x: x, header: make(http.Header)}
+	w := &response{x: x, header: make(http.Header), mu: newWaitLock(), body: requestBody{mu: newWaitLock()}}
 	req, err := x.request(w)
 	if err != nil {
 		x.conn.refuse(x.str, http.StatusBadRequest, err)
@@ -53,20 +53,16 @@ func (x *serverExchange) serve(base context.Context) (again bool) {
 	}
 	req = req.WithContext(ctx)
 	w.body.req = req
-	if !x.handle(w, req) {
-		return false
-	}
-	return w.finish()
+	return x.handle(w, req) && w.finish()
 }
 
-// handle runs the handler and reports whether it ended as it should.
+// handle runs the handler and reports whether a response is left to be finished.
 func (x *serverExchange) handle(w *response, req *http.Request) (ok bool) {
 	defer func() {
 		if ok {
 			return
 		}
 		v := recover()
-		w.body.closed.Store(true)
 		if err, is := v.(error); is && errors.Is(err, http.ErrAbortHandler) {
 			x.reset(codeCancelled)
 			return
@@ -75,7 +71,7 @@ func (x *serverExchange) handle(w *response, req *http.Request) (ok bool) {
 		srv.counts.panics.Add(1)
 		srv.cfg.Log.Error("handler panicked", "peer", x.conn.peer.String(), "method", req.Method, "path", req.URL.Path,
 			"panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-		w.failed()
+		ok = w.failed()
 	}()
 	x.conn.srv.cfg.Handler.ServeHTTP(w, req)
 	return true

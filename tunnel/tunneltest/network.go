@@ -35,7 +35,10 @@ func (n *network) SendPacket(p simnet.Packet) error {
 	if n.lost(p) {
 		return nil
 	}
-	n.PerfectRouter.SendPacket(p) // an unknown destination is a lost packet too
+	if to, ok := p.To.(*net.UDPAddr); ok { // simnet takes the two forms of an IPv4 address for two
+		p.To = net.UDPAddrFromAddrPort(netip.AddrPortFrom(addrOf(to), uint16(to.Port)))
+	}
+	_ = n.PerfectRouter.SendPacket(p) // an unknown destination is a lost packet too
 	return nil
 }
 

@@ -168,6 +168,9 @@ func (w *World) Partition() { w.net.setAll(true) }
 // Heal ends Partition.
 func (w *World) Heal() { w.net.setAll(false) }
 
+// Listen makes a socket in the world's network, for a test that plays an end of a tunnel itself.
+func (w *World) Listen(addr netip.AddrPort) net.PacketConn { return w.net.listen(addr) }
+
 // Addresses of all hubs.
 func (w *World) Addresses() []tunnel.Hub {
 	hubs := make([]tunnel.Hub, len(w.Hubs))
