@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"penstock.dev/penstock/apis/admin"
 	"penstock.dev/penstock/hub/catalog"
@@ -152,6 +153,10 @@ func (s *Server) dryRun(ps []proposal, all []catalog.Object) (found, fatal []adm
 	return found, fatal
 }
 
+// comesLater are reasons not to be accepted that end by themselves when the target is applied: routes and policies may
+// come before their Gateway.
+var comesLater = []string{string(gwv1.RouteReasonNoMatchingParent), manifest.ReasonTargetNotFound}
+
 // notAccepted returns the condition that refuses an object, or nil.
 func notAccepted(st *manifest.ObjectStatus) *metav1.Condition {
 	if st == nil {
@@ -159,7 +164,8 @@ func notAccepted(st *manifest.ObjectStatus) *metav1.Condition {
 	}
 	refuses := func(conditions []metav1.Condition) *metav1.Condition {
 		for i := range conditions {
-			if conditions[i].Type == manifest.ConditionAccepted && conditions[i].Status == metav1.ConditionFalse {
+			if conditions[i].Type == manifest.ConditionAccepted && conditions[i].Status == metav1.ConditionFalse &&
+				!slices.Contains(comesLater, conditions[i].Reason) {
 				return &conditions[i]
 			}
 		}
