@@ -33,13 +33,17 @@ func dialRaw(t *testing.T, w *tunneltest.World, config *tls.Config) (*quic.Conn,
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tr.Dial(ctx, addr, config, &quic.Config{MaxIdleTimeout: time.Minute})
+	return tr.Dial(ctx, addr, config, &quic.Config{MaxIdleTimeout: time.Minute, KeepAlivePeriod: time.Second})
+}
+
+func spokeConfig(w *tunneltest.World) *tls.Config {
+	return tunnel.TLSFor(w.CA.Spoke("raw"), tunnel.RoleHub, x509.ExtKeyUsageServerAuth)
 }
 
 // rawSpoke is a connection of a spoke that we play ourselves, with a good certificate.
 func rawSpoke(t *testing.T, w *tunneltest.World) *quic.Conn {
 	t.Helper()
-	conn, err := dialRaw(t, w, tunnel.TLSFor(w.CA.Spoke("raw"), tunnel.RoleHub, x509.ExtKeyUsageServerAuth))
+	conn, err := dialRaw(t, w, spokeConfig(w))
 	if err != nil {
 		t.Fatal(err)
 	}

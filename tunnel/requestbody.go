@@ -65,9 +65,12 @@ func (b *requestBody) Close() error {
 	return nil
 }
 
-// overSoon reports whether nothing but the end of the request can be missing, which the spoke then has sent.
+// overSoon reports whether nothing but the end of the request can be missing, which the spoke then has sent. While
+// somebody still reads, more is missing.
 func (b *requestBody) overSoon() bool {
-	b.mu.Lock()
+	if !b.mu.TryLock() {
+		return false
+	}
 	defer b.mu.Unlock()
 	return b.eof || b.req.ContentLength == b.read && !b.owesContinue()
 }
