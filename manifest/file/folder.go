@@ -48,7 +48,7 @@ type Config struct {
 type State struct {
 	// Set of all objects that are served from the folder, stale ones included.
 	Set *manifest.Set
-	// Problems of reading: faulty documents, duplicates, stale objects, files that cannot be read. Sorted.
+	// Problems of reading: faulty documents, duplicates, stale objects, files that cannot be read. Sorted by file.
 	Problems []manifest.Problem
 }
 
@@ -173,9 +173,8 @@ func (f *Folder) state(files map[string][]manifest.Object, problems []manifest.P
 	}
 	set, ps := manifest.NewSet(all...)
 	problems = append(problems, ps...)
-	slices.SortStableFunc(problems, func(a, b manifest.Problem) int {
-		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
-	})
+	// Within a file the cause comes first and what became stale by it after.
+	slices.SortStableFunc(problems, func(a, b manifest.Problem) int { return strings.Compare(a.File, b.File) })
 	h := sha256.New()
 	for _, o := range set.Objects() {
 		// Where an object stands is part of the state: findings name file and line.
