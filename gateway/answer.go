@@ -63,6 +63,9 @@ func (x *exchange) head(res *http.Response) {
 	for name := range res.Trailer {
 		h.Add("Trailer", name)
 	}
+	if len(res.Trailer) > 0 {
+		delete(h, "Content-Length") // HTTP/1.1 has trailers in the chunked coding only (RFC 9112 §7.1.2)
+	}
 	x.status, x.answering = res.StatusCode, true
 	x.w.WriteHeader(res.StatusCode)
 }

@@ -19,7 +19,6 @@ func (x *exchange) toEndpoint(out *http.Request) (*http.Response, *failure) {
 	policy := x.policy()
 	keyed := out.Header.Get("Idempotency-Key") != "" || out.Header.Get("X-Idempotency-Key") != ""
 	timeoutRepeats := retry.Idempotent(out.Method) || keyed && policy.IdempotencyKeys
-	dropVia(out.Header, len(x.tags.Path))
 
 	for n, left := 1, x.tags.Budget.Attempts-1; ; n, left = n+1, left-1 {
 		shares := 1 // a request that is not repeated after a timeout need not leave time for that

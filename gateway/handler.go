@@ -222,12 +222,17 @@ func (x *exchange) decide() *failure {
 	if x.Listener != nil {
 		x.g.cfg.Metrics.Hops(x.Listener.Gateway, len(x.tags.Path))
 	}
+	// A loop is told before all else (A.3 step 3): only a Backend that may be reached can allow a re-entry.
+	reentry := 0
+	if x.Reason == route.None {
+		reentry = x.Backend.AllowReentry
+	}
+	if err := x.tags.Admit(reentry); err != nil {
+		return hopFailure(err)
+	}
 	if x.Reason != route.None {
 		detail, remedy := Explain(x.query, x.Decision)
 		return fail(string(x.Reason), detail, remedy)
-	}
-	if err := x.tags.Admit(x.Backend.AllowReentry); err != nil {
-		return hopFailure(err)
 	}
 	return nil
 }

@@ -481,29 +481,3 @@ func TestHostOf(t *testing.T) {
 		}
 	}
 }
-
-func TestDropVia(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		via  []string
-		n    int
-		want []string
-	}{
-		{"what gateways added goes", []string{"1.0 squid", "1.1 pspoke, 1.1 phub"}, 2, []string{"1.0 squid"}},
-		{"nothing else goes", []string{"1.0 squid"}, 0, []string{"1.0 squid"}},
-		{"nothing is left", []string{"1.1 pspoke"}, 1, nil},
-		{"more than there is", []string{"1.1 pspoke"}, 3, nil},
-		{"none", nil, 1, nil},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			h := http.Header{}
-			if c.via != nil {
-				h["Via"] = c.via
-			}
-			dropVia(h, c.n)
-			if diff := cmp.Diff(c.want, h["Via"]); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
-}

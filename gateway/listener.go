@@ -37,10 +37,13 @@ type ListenersConfig struct {
 type Listeners struct {
 	cfg ListenersConfig
 
-	mu      sync.Mutex
-	open    map[int]*listener
-	failed  map[int]error
-	closing sync.WaitGroup // of servers that drain
+	mu     sync.Mutex
+	open   map[int]*listener
+	failed map[int]error
+
+	// What Run waits for, in this order: the servers, then their connections, then the handlers on them, which
+	// http.Server.Close leaves behind. Each begins only while one of the kind before is alive.
+	servers, conns, handlers sync.WaitGroup
 }
 
 // listener is one bound port.
@@ -97,7 +100,9 @@ func (l *Listeners) Problems() map[int]error {
 // Run follows the snapshots until ctx is done. It then stops accepting, lets requests under way finish for DrainTime,
 // cuts what is left, and returns nil when all of it has stopped. A port that cannot be bound costs only itself.
 func (l *Listeners) Run(ctx context.Context) error {
-	defer l.closing.Wait()
+	defer l.handlers.Wait()
+	defer l.conns.Wait()
+	defer l.servers.Wait()
 	defer l.follow(nil)
 	again := time.NewTimer(0)
 	defer again.Stop()
@@ -183,15 +188,21 @@ func (l *Listeners) bind(port int) (*listener, error) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
+	workload := l.cfg.Gateway.Workload(port)
 	server := &http.Server{
-		Handler:           l.cfg.Gateway.Workload(port),
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			l.handlers.Add(1)
+			defer l.handlers.Done()
+			workload.ServeHTTP(w, r)
+		}),
+		ConnState:         l.count,
 		Protocols:         protocols,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    l.cfg.Gateway.cfg.HeaderBytes,
 		ErrorLog:          slog.NewLogLogger(l.cfg.Log.Handler(), slog.LevelDebug),
 	}
-	l.closing.Go(func() {
+	l.servers.Go(func() {
 		if err := server.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
 			l.cfg.Log.Error("listener ended", "port", port, "error", err)
 		}
@@ -200,10 +211,20 @@ func (l *Listeners) bind(port int) (*listener, error) {
 	return &listener{server: server, address: netip.AddrPortFrom(address.Addr().Unmap(), address.Port())}, nil
 }
 
+// count follows the connections of all servers.
+func (l *Listeners) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		l.conns.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		l.conns.Done()
+	}
+}
+
 // drain closes a server in the background: no new connection, "Connection: close" or GOAWAY on the old ones, and the
 // axe after DrainTime.
 func (l *Listeners) drain(o *listener) {
-	l.closing.Go(func() {
+	l.servers.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), l.cfg.DrainTime)
 		defer cancel()
 		if err := o.server.Shutdown(ctx); err != nil {

@@ -98,21 +98,3 @@ func removeHopByHop(h http.Header) {
 		h["Te"] = []string{"trailers"}
 	}
 }
-
-// dropVia deletes the last n members of Via, which gateways inside tunnels have added. Outside they would tell of our
-// clusters, and some servers stop compressing for a request with Via.
-func dropVia(h http.Header, n int) {
-	if n == 0 || len(h["Via"]) == 0 {
-		return
-	}
-	members := strings.Split(strings.Join(h["Via"], ","), ",")
-	members = members[:max(0, len(members)-n)]
-	for i := range members {
-		members[i] = textproto.TrimString(members[i])
-	}
-	if len(members) == 0 {
-		delete(h, "Via")
-		return
-	}
-	h["Via"] = []string{strings.Join(members, ", ")}
-}
