@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := bin
 FUZZTIME ?= 60s
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -s -w -X penstock.dev/penstock/cli.Version=$(VERSION)
+LDFLAGS := -s -w -X penstock.dev/penstock/cli.Version=$(VERSION) -X main.version=$(VERSION)
 
 ##@ Use
 .PHONY: demo build help

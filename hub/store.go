@@ -40,8 +40,8 @@ func refOf(id manifest.ID) catalog.Ref {
 	return catalog.Ref{Group: id.Group, Kind: id.Kind, Namespace: id.Namespace, Name: id.Name}
 }
 
-// encode is the catalog form of a manifest.
-func (s *store) encode(ctx context.Context, o manifest.Object) (catalog.Object, error) {
+// Encode is the catalog form of a manifest.
+func (s *store) Encode(ctx context.Context, o manifest.Object) (catalog.Object, error) {
 	out := catalog.Object{Ref: refOf(o.ID), Origin: o.Created, Data: o.JSON}
 	if o.ID.Group != "" || o.ID.Kind != "Secret" {
 		return out, nil
@@ -83,8 +83,8 @@ func (s *store) open(o catalog.Object) ([]byte, error) {
 	return plain, nil
 }
 
-// decode is the manifest of a catalog object, with the age and generation it has there.
-func (s *store) decode(o catalog.Object) (manifest.Object, error) {
+// Decode is the manifest of a catalog object, with the age and generation it has there.
+func (s *store) Decode(o catalog.Object) (manifest.Object, error) {
 	data := []byte(o.Data)
 	if o.Group == "" && o.Kind == "Secret" {
 		var err error
@@ -114,7 +114,7 @@ func (s *store) follow(ctx context.Context, c catalog.Catalog, log *slog.Logger,
 		o, err := catalog.DecodeObject(rec)
 		if err == nil {
 			var m manifest.Object
-			if m, err = s.decode(o); err == nil {
+			if m, err = s.Decode(o); err == nil {
 				into[rec.Key] = m
 				return
 			}
@@ -159,7 +159,7 @@ func (s *store) follow(ctx context.Context, c catalog.Catalog, log *slog.Logger,
 func (s *store) replace(ctx context.Context, owner string, all []manifest.Object) ([]catalog.Result, error) {
 	encoded := make([]catalog.Object, 0, len(all))
 	for _, o := range all {
-		c, err := s.encode(ctx, o)
+		c, err := s.Encode(ctx, o)
 		if err != nil {
 			return nil, err
 		}

@@ -14,6 +14,9 @@ import (
 	"penstock.dev/penstock/spoke"
 )
 
+// version is set by the linker (-X); "dev" in a plain build.
+var version = "dev"
+
 func main() {
 	config := flag.String("config", "spoke.yaml", "configuration file")
 	flag.Parse()
@@ -21,7 +24,7 @@ func main() {
 	defer stop()
 	cfg, err := configv1alpha1.LoadSpoke(*config)
 	if err == nil {
-		err = spoke.Run(ctx, spoke.Config{SpokeConfig: *cfg, Log: os.Stderr, Access: os.Stdout})
+		err = spoke.Run(ctx, spoke.Config{SpokeConfig: *cfg, Log: os.Stderr, Access: os.Stdout, Version: version})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "spoke:", err)

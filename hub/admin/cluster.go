@@ -101,10 +101,15 @@ func (s *Server) clusterOf(info registry.Info) admin.Cluster {
 	}
 }
 
+// statusTime bounds what status waits for the catalog.
+const statusTime = 2 * time.Second
+
 // status is the hub's, with the clusters, and with the instances that are locked among its problems.
 func (s *Server) status(c call) (any, error) {
 	st := s.cfg.Hub.Status(c.ctx())
-	infos, err := s.cfg.Clusters.List(c.ctx())
+	ctx, cancel := context.WithTimeout(c.ctx(), statusTime)
+	defer cancel()
+	infos, err := s.cfg.Clusters.List(ctx)
 	if err != nil {
 		// Status is what one asks for when the catalog is away: the answer is the part that is known.
 		st.Reasons = append(st.Reasons, "clusters: "+s.failure(c.Request, err).Message)

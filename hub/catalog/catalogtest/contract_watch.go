@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -191,15 +192,20 @@ func leaseGone(t *testing.T, ctx context.Context, f Fixture) {
 func unavailable(t *testing.T, ctx context.Context, f Fixture) {
 	put(t, ctx, f.Catalog, "a", "1")
 	f.Cut(true)
-	_, err := f.Catalog.Get(ctx, "a")
-	_, _, listErr := f.Catalog.List(ctx, "")
-	_, commitErr := f.Catalog.Commit(ctx, catalog.Op{Key: "b", Value: []byte("1")})
-	_, _, leaseErr := f.Catalog.Lease(ctx, leaseTTL)
-	for name, err := range map[string]error{"Get": err, "List": listErr, "Commit": commitErr, "Lease": leaseErr} {
-		if !errors.Is(err, catalog.ErrUnavailable) {
-			t.Errorf("%s = %v, want ErrUnavailable", name, err)
-		}
+	var calls sync.WaitGroup // at once: each may take its time to give up
+	for name, call := range map[string]func() error{
+		"Get":    func() error { _, err := f.Catalog.Get(ctx, "a"); return err },
+		"List":   func() error { _, _, err := f.Catalog.List(ctx, ""); return err },
+		"Commit": func() error { _, err := f.Catalog.Commit(ctx, catalog.Op{Key: "b", Value: []byte("1")}); return err },
+		"Lease":  func() error { _, _, err := f.Catalog.Lease(ctx, leaseTTL); return err },
+	} {
+		calls.Go(func() {
+			if err := call(); !errors.Is(err, catalog.ErrUnavailable) {
+				t.Errorf("%s = %v, want ErrUnavailable", name, err)
+			}
+		})
 	}
+	calls.Wait()
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()
 	if _, err := f.Catalog.Get(canceled, "a"); !errors.Is(err, context.Canceled) || errors.Is(err, catalog.ErrUnavailable) {

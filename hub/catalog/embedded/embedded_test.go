@@ -1,8 +1,6 @@
 package embedded_test
 
 import (
-	"context"
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -11,11 +9,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"penstock.dev/penstock/hub/catalog"
 	"penstock.dev/penstock/hub/catalog/catalogtest"
 	"penstock.dev/penstock/hub/catalog/embedded"
 	"penstock.dev/penstock/hub/catalog/etcd"
@@ -161,8 +157,3 @@ func (r *relay) cut(down bool) {
 		clear(r.conns)
 	}
 }
-
-var _ = errors.Is
-var _ = context.Background
-var _ = time.Now
-var _ catalog.Op

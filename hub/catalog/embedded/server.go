@@ -108,10 +108,19 @@ func acquire(dir string) (*fileutil.LockedFile, error) {
 }
 
 func (s *Server) start(ctx context.Context, dir string, log *zap.Logger) error {
+	ready, err := begin(dir)
+	if err != nil {
+		return err
+	}
 	made := make(chan *etcdserver.EtcdServer, 1)
 	refused := make(chan error, 1)
 	// etcd's fatal errors end the goroutine they happen in (see fault), so it must not be ours.
 	go func() {
+		defer func() {
+			if r := recover(); r != nil { // it also trips over its own feet
+				refused <- fmt.Errorf("etcd cannot read its data: %v; restore the folder from a backup, then restart", r)
+			}
+		}()
 		server, err := etcdserver.NewServer(serverConfig(dir, log))
 		if err != nil {
 			refused <- err
@@ -130,7 +139,7 @@ func (s *Server) start(ctx context.Context, dir string, log *zap.Logger) error {
 	}
 	select {
 	case <-s.etcd.ReadyNotify():
-		return nil
+		return ready()
 	case <-s.fault.done:
 		return s.fault.Err()
 	case <-ctx.Done():
@@ -142,7 +151,7 @@ func serverConfig(dir string, log *zap.Logger) config.ServerConfig {
 	peers := types.MustNewURLs([]string{peerURL})
 	return config.ServerConfig{
 		Name:                       memberName,
-		DataDir:                    filepath.Join(dir, "etcd"),
+		DataDir:                    dir,
 		PeerURLs:                   peers,
 		InitialPeerURLsMap:         types.URLsMap{memberName: peers},
 		InitialClusterToken:        memberName,
