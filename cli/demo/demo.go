@@ -127,7 +127,7 @@ func (d *demo) up(ctx context.Context) error {
 	d.title("Start: a provider, two hubs on one catalog, two spokes, one gateway without a hub")
 	caFile := filepath.Join(d.w.dir, "provider-ca.pem")
 	if err := d.run(ctx, "provider", "provider", "http://"+providerControl+"/arrivals",
-		"-listen", providerAPI, "-control", providerControl, "-ca-out", caFile, "-callback", east+"/v1/models"); err != nil {
+		"-listen", providerAPI, "-control", providerControl, "-ca-out", caFile, "-callback", east+"/v1/models", "-callback-host", "openai"); err != nil {
 		return err
 	}
 	d.newKey()

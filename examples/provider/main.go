@@ -48,17 +48,19 @@ func main() {
 		caOut    = flag.String("ca-out", "", "file to write the CA certificate to (PEM)")
 		keyFile  = flag.String("keys", "", "file with the API keys accepted, one a line")
 		callback = flag.String("callback", "", "URL that /v1/callback calls")
+		backHost = flag.String("callback-host", "", "Host of that call; empty: the URL's")
 	)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *listen, *control, *host, *caOut, *keyFile, *callback); err != nil {
+	p := &provider{callback: *callback, callbackHost: *backHost, paths: map[string]int{}, ids: map[string]int{}}
+	if err := run(ctx, p, *listen, *control, *host, *caOut, *keyFile); err != nil {
 		fmt.Fprintln(os.Stderr, "provider:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, listen, control, host, caOut, keyFile, callback string) error {
+func run(ctx context.Context, p *provider, listen, control, host, caOut, keyFile string) error {
 	ca, leaf, err := certificates(host)
 	if err != nil {
 		return err
@@ -68,7 +70,6 @@ func run(ctx context.Context, listen, control, host, caOut, keyFile, callback st
 			return fmt.Errorf("write the CA: %w", err)
 		}
 	}
-	p := &provider{callback: callback, paths: map[string]int{}, ids: map[string]int{}}
 	if keyFile != "" {
 		keys, err := os.ReadFile(keyFile)
 		if err != nil {
@@ -143,7 +144,7 @@ func certificates(host string) (ca []byte, leaf tls.Certificate, err error) {
 
 // provider counts what arrives and answers.
 type provider struct {
-	callback string
+	callback, callbackHost string
 
 	mu         sync.Mutex
 	keys       []string
@@ -260,6 +261,7 @@ func (p *provider) callBack(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusInternalServerError, map[string]any{"error": err.Error()})
 		return
 	}
+	out.Host = p.callbackHost
 	out.Header["Cdn-Loop"] = r.Header["Cdn-Loop"]
 	res, err := http.DefaultTransport.RoundTrip(out)
 	if err != nil {
