@@ -18,6 +18,7 @@ type site struct {
 	bin      string // programs of ours
 	key      string // what the upstream wants as bearer token
 	upstream string // address
+	pid      int    // of the upstream
 	profiles bool   // our gateways offer CPU profiles
 	procs    *processes
 }
@@ -28,20 +29,19 @@ type target struct {
 	tls           *tls.Config // nil: plain
 	host          string
 	authorization string
-	spoke, hub    *hop // nil: there is none
+	spoke, hub    hop // zero: client and upstream talk directly
+	upstream      int // process id
 	procs         *processes
 }
 
-// hop is one gateway of a chain.
+// hop is one gateway of a chain; the zero value is none.
 type hop struct {
 	pid   int
 	pprof string // address; "": no profiles
 }
 
-// hops that there are.
-func (t *target) hops() []*hop {
-	return slices.DeleteFunc([]*hop{t.spoke, t.hub}, func(h *hop) bool { return h == nil })
-}
+// direct reports whether there is no hop at all.
+func (t *target) direct() bool { return t.spoke.pid == 0 && t.hub.pid == 0 }
 
 // chain is a way from the client to the upstream.
 type chain struct {
@@ -100,8 +100,12 @@ func openSite(bin string, profiles bool) (s *site, err error) {
 	if err := os.WriteFile(filepath.Join(s.dir, keyFile), []byte(s.key), 0o600); err != nil {
 		return nil, err
 	}
-	_, s.upstream, err = s.procs.announce("upstream", part{dir: s.dir})
-	return s, err
+	p, address, err := s.procs.announce("upstream", part{dir: s.dir})
+	if err != nil {
+		return nil, err
+	}
+	s.upstream, s.pid = address, p.pid()
+	return s, nil
 }
 
 // close ends the upstream and removes the folder.
@@ -116,7 +120,7 @@ func (s *site) up(ctx context.Context, c chain, name string) (*target, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	t := &target{host: upstreamName, procs: &processes{dir: dir}}
+	t := &target{host: upstreamName, upstream: s.pid, procs: &processes{dir: dir}}
 	if err := c.start(ctx, s, t); err != nil {
 		t.procs.stop()
 		return nil, fmt.Errorf("%s: %w", c.name, err)
@@ -142,6 +146,6 @@ func startGoH2(_ context.Context, s *site, t *target) error {
 		return err
 	}
 	t.address, t.authorization = address, "Bearer "+workloadToken // replaced by the hub
-	t.spoke, t.hub = &hop{pid: spoke.pid()}, &hop{pid: hub.pid()}
+	t.spoke, t.hub = hop{pid: spoke.pid()}, hop{pid: hub.pid()}
 	return nil
 }

@@ -99,7 +99,11 @@ func (c *client) closed(ctx context.Context, path string, want []byte, d time.Du
 // omission); one that finds every connection taken waits, and its wait counts.
 func (c *client) open(ctx context.Context, path string, want []byte, rate int, d time.Duration) load {
 	due := make(chan time.Time, int(d.Seconds()*float64(rate))+1) // the schedule is never held up
-	go func() {
+	ctx, cancel := context.WithCancel(ctx)
+	var schedule sync.WaitGroup
+	defer schedule.Wait()
+	defer cancel() // when all connections failed before the end
+	schedule.Go(func() {
 		defer close(due)
 		began := time.Now()
 		for i := 0; ; i++ {
@@ -110,7 +114,7 @@ func (c *client) open(ctx context.Context, path string, want []byte, rate int, d
 			sleepUntil(began.Add(at))
 			due <- began.Add(at)
 		}
-	}()
+	})
 	return c.each(path, want, func() (time.Time, bool) {
 		at, ok := <-due
 		return at, ok

@@ -17,6 +17,7 @@ func main() {
 		cfg    config
 		p      part
 		chains = flag.String("chains", "direct,go-h2,penstock", "chains to measure, in this order")
+		bulk   = flag.Int64("bulk", 256, "size of a large body in MiB")
 		role   = flag.String("role", "", "what bench starts itself as: upstream, proxy-spoke or proxy-hub")
 	)
 	flag.StringVar(&cfg.bin, "bin", "bin", "folder with hub, spoke and penstock")
@@ -29,6 +30,7 @@ func main() {
 	flag.StringVar(&p.dir, "certs", "", "with -role: folder with certificates and the upstream's key")
 	flag.StringVar(&p.next, "next", "", "with -role: address of the next hop")
 	flag.Parse()
+	cfg.bulk = *bulk << 20
 	cfg.chains = strings.Split(*chains, ",")
 	cfg.command = "go run ./bench " + strings.Join(os.Args[1:], " ")
 

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -32,6 +30,7 @@ const (
 	memory
 	memorySpoke
 	memoryHub
+	others
 	failures
 	figureCount
 )
@@ -39,21 +38,16 @@ const (
 // figures of one chain in one round.
 type figures [figureCount]float64
 
-// bulkBytes is the size of a large body; bulkBodies of them are measured after one that is not.
 const (
-	bulkBytes  = 256 << 20
+	// bulkBodies are measured after one that is not.
 	bulkBodies = 4
-)
-
-// eventStreams run side by side, each with eventCount events.
-const (
+	// eventStreams run side by side, for a third of the other loads' time.
 	eventStreams = 8
-	eventCount   = 300
 )
 
 // measure puts each load on a running chain, one after the other. It fails when any answer was missing or wrong; the
 // figures are then worth nothing.
-func measure(ctx context.Context, t *target, cfg config, profile func(context.Context) error) (f figures, err error) {
+func measure(ctx context.Context, t *target, cfg config, profile func() error) (f figures, err error) {
 	c, err := newClient(ctx, t, cfg.conns)
 	if err != nil {
 		return f, err
@@ -63,33 +57,34 @@ func measure(ctx context.Context, t *target, cfg config, profile func(context.Co
 
 	c.closed(ctx, smallPath, smallBody, warmUp)
 	profiled := make(chan error, 1)
-	go func() { profiled <- profile(ctx) }()
+	go func() { profiled <- profile() }()
 	used := t.cpuMeter()
 	l := c.closed(ctx, smallPath, smallBody, cfg.duration)
-	spoke, hub, cpuErr := used()
+	took, cpuErr := used()
 	if err := firstError(ctx.Err(), cpuErr, <-profiled, c.verdict()); err != nil {
 		return f, fmt.Errorf("closed loop: %w", err)
 	}
 	answers := float64(l.latency.TotalCount())
 	f[rps], f[closedP50], f[closedP99] = l.rate(), quantileMS(l.latency, 50), quantileMS(l.latency, 99)
-	f[cpuSpoke], f[cpuHub] = micros(spoke)/answers, micros(hub)/answers
+	f[cpuSpoke], f[cpuHub] = micros(took.spoke)/answers, micros(took.hub)/answers
 	f[cpu] = f[cpuSpoke] + f[cpuHub]
+	f[others] = 100 * took.others.Seconds() / l.elapsed.Seconds() / float64(runtime.NumCPU())
 
 	c.open(ctx, smallPath, smallBody, cfg.rate, warmUp)
 	used = t.cpuMeter()
 	l = c.open(ctx, smallPath, smallBody, cfg.rate, cfg.duration)
-	spoke, hub, cpuErr = used()
+	took, cpuErr = used()
 	if err := firstError(ctx.Err(), cpuErr, c.verdict()); err != nil {
 		return f, fmt.Errorf("open loop: %w", err)
 	}
 	f[openRate], f[openP50], f[openP99] = l.rate(), quantileMS(l.latency, 50), quantileMS(l.latency, 99)
-	f[openCPU] = micros(spoke+hub) / float64(l.latency.TotalCount())
+	f[openCPU] = micros(took.spoke+took.hub) / float64(l.latency.TotalCount())
 
-	if f[bulkRate], f[bulkCPU], err = measureBulk(ctx, c); err != nil {
+	if f[bulkRate], f[bulkCPU], err = measureBulk(ctx, c, cfg.bulk); err != nil {
 		return f, fmt.Errorf("large bodies: %w", err)
 	}
 
-	l = c.events(min(eventStreams, cfg.conns), eventCount)
+	l = c.events(min(eventStreams, cfg.conns), int(cfg.duration/eventGap)/3)
 	if err := firstError(ctx.Err(), c.verdict()); err != nil {
 		return f, fmt.Errorf("event streams: %w", err)
 	}
@@ -113,25 +108,25 @@ func (c *client) verdict() error {
 }
 
 // measureBulk reads large bodies one after the other: MB/s, and CPU seconds of both hops a GB (10^6 and 10^9 bytes).
-func measureBulk(ctx context.Context, c *client) (rate, cpuPerGB float64, err error) {
-	if _, err := c.bulk(bulkBytes); err != nil { // windows and buffers grow
+func measureBulk(ctx context.Context, c *client, size int64) (rate, cpuPerGB float64, err error) {
+	if _, err := c.bulk(size); err != nil { // windows and buffers grow
 		return 0, 0, err
 	}
 	used := c.t.cpuMeter()
-	var took time.Duration
+	var elapsed time.Duration
 	for range bulkBodies {
 		if ctx.Err() != nil {
 			return 0, 0, ctx.Err()
 		}
-		d, err := c.bulk(bulkBytes)
+		d, err := c.bulk(size)
 		if err != nil {
 			return 0, 0, err
 		}
-		took += d
+		elapsed += d
 	}
-	spoke, hub, err := used()
-	const bytes = bulkBytes * bulkBodies
-	return bytes / 1e6 / took.Seconds(), (spoke + hub).Seconds() / (bytes / 1e9), err
+	took, err := used()
+	bytes := float64(size) * bulkBodies
+	return bytes / 1e6 / elapsed.Seconds(), (took.spoke + took.hub).Seconds() / (bytes / 1e9), err
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
@@ -161,94 +156,50 @@ func medians(rounds []figures) (m figures) {
 	return m
 }
 
-// cpuMeter starts to count the CPU time of spoke and hub; the function it returns says how much it was. A hop that there
-// is not takes none.
-func (t *target) cpuMeter() func() (spoke, hub time.Duration, err error) {
-	before := [2]time.Duration{}
-	hops := [2]*hop{t.spoke, t.hub}
-	var startErr error
-	read := func() (now [2]time.Duration, err error) {
-		for i, h := range hops {
-			if h != nil {
-				if now[i], err = cpuTime(h.pid); err != nil {
-					return now, err
-				}
-			}
-		}
-		return now, nil
-	}
-	before, startErr = read()
-	return func() (spoke, hub time.Duration, err error) {
-		after, err := read()
-		return after[0] - before[0], after[1] - before[1], firstError(startErr, err)
+// cpuTimes are what a load took of the machine.
+type cpuTimes struct {
+	spoke, hub time.Duration
+	others     time.Duration // processes that are no part of the run
+}
+
+// cpuMeter starts to count CPU time; the function it returns says how much it was. A hop that there is not takes none.
+func (t *target) cpuMeter() func() (cpuTimes, error) {
+	before, startErr := t.cpuTimes()
+	return func() (cpuTimes, error) {
+		after, err := t.cpuTimes()
+		return cpuTimes{after.spoke - before.spoke, after.hub - before.hub, max(0, after.others-before.others)}, firstError(startErr, err)
 	}
 }
 
-// tick is the unit of CPU times in /proc: USER_HZ is 100 for programs on every architecture that Go runs on.
-const tick = 10 * time.Millisecond
-
-// cpuTime is the user and system time that a process has taken so far.
-func cpuTime(pid int) (time.Duration, error) {
-	path := fmt.Sprintf("/proc/%d/stat", pid)
-	data, err := os.ReadFile(path)
+// cpuTimes since each process, and the machine, began.
+func (t *target) cpuTimes() (c cpuTimes, err error) {
+	if c.spoke, err = cpuTime(t.spoke.pid); err != nil {
+		return c, err
+	}
+	if c.hub, err = cpuTime(t.hub.pid); err != nil {
+		return c, err
+	}
+	upstream, err := cpuTime(t.upstream)
 	if err != nil {
-		return 0, err
+		return c, err
 	}
-	d, err := parseCPUTime(data)
+	client, err := cpuTime(os.Getpid())
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", path, err)
+		return c, err
 	}
-	return d, nil
-}
-
-// parseCPUTime reads proc_pid_stat(5). The name of the program, in parentheses, may hold anything.
-func parseCPUTime(stat []byte) (time.Duration, error) {
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	const utime, stime = 14 - 3, 15 - 3 // the first two fields are gone, and the manual counts from 1
-	if len(fields) <= stime {
-		return 0, fmt.Errorf("%d fields behind the name", len(fields))
-	}
-	user, err := strconv.ParseInt(fields[utime], 10, 64)
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.ParseInt(fields[stime], 10, 64)
-	return time.Duration(user+system) * tick, err
+	busy, err := machineTime()
+	c.others = busy - c.spoke - c.hub - upstream - client
+	return c, err
 }
 
 // memory is the proportional set size of spoke and hub in MiB.
 func (t *target) memory() (spoke, hub float64, err error) {
-	if t.spoke != nil {
-		if spoke, err = residentMiB(t.spoke.pid); err != nil {
-			return 0, 0, err
-		}
+	if t.direct() {
+		return 0, 0, nil
 	}
-	if t.hub != nil {
-		hub, err = residentMiB(t.hub.pid)
+	if spoke, err = residentMiB(t.spoke.pid); err != nil {
+		return 0, 0, err
 	}
+	hub, err = residentMiB(t.hub.pid)
 	return spoke, hub, err
-}
-
-func residentMiB(pid int) (float64, error) {
-	path := fmt.Sprintf("/proc/%d/smaps_rollup", pid)
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return 0, err
-	}
-	mib, err := parsePSS(data)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", path, err)
-	}
-	return mib, nil
-}
-
-// parsePSS reads the line "Pss: N kB".
-func parsePSS(rollup []byte) (float64, error) {
-	for line := range strings.Lines(string(rollup)) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == "Pss:" && f[2] == "kB" {
-			kib, err := strconv.ParseUint(f[1], 10, 63)
-			return float64(kib) / 1024, err
-		}
-	}
-	return 0, fmt.Errorf("no line Pss")
 }

@@ -71,7 +71,7 @@ func startPenstock(ctx context.Context, s *site, t *target) error {
 		return err
 	}
 	t.address, t.host, t.authorization = net.JoinHostPort("127.0.0.1", set.SpokePort), alias, "Bearer "+workloadToken
-	t.spoke, t.hub = &hop{spoke.pid(), set.SpokePprof}, &hop{hub.pid(), set.HubPprof}
+	t.spoke, t.hub = hop{spoke.pid(), set.SpokePprof}, hop{hub.pid(), set.HubPprof}
 	return answers(ctx, t)
 }
 

@@ -5,6 +5,7 @@ import (
 	"debug/buildinfo"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -18,26 +19,28 @@ type row struct {
 	name   string
 	digits int
 	hops   bool // says something of the hops: none without any
+	chain  bool // says something of the chain: worth a ratio
 }
 
 var rows = [figureCount]row{
-	rps:         {"requests/s, closed loop", 0, false},
-	cpu:         {"CPU us/request, spoke + hub", 0, true},
-	cpuSpoke:    {"- spoke", 0, true},
-	cpuHub:      {"- hub", 0, true},
-	closedP50:   {"p50 ms, closed loop", 2, false},
-	closedP99:   {"p99 ms, closed loop", 2, false},
-	openRate:    {"requests/s, open loop", 0, false},
-	openCPU:     {"CPU us/request, open loop", 0, true},
-	openP50:     {"p50 ms, open loop", 2, false},
-	openP99:     {"p99 ms, open loop", 2, false},
-	bulkRate:    {"large bodies, MB/s", 0, false},
-	bulkCPU:     {"large bodies, CPU s/GB", 1, true},
-	eventP99:    {"event stream, p99 ms", 2, false},
-	memory:      {"memory (PSS) MiB, spoke + hub", 0, true},
-	memorySpoke: {"- spoke", 0, true},
-	memoryHub:   {"- hub", 0, true},
-	failures:    {"failed or wrong answers", 0, false},
+	rps:         {"requests/s, closed loop", 0, false, true},
+	cpu:         {"CPU us/request, spoke + hub", 0, true, true},
+	cpuSpoke:    {"- spoke", 0, true, true},
+	cpuHub:      {"- hub", 0, true, true},
+	closedP50:   {"p50 ms, closed loop", 2, false, true},
+	closedP99:   {"p99 ms, closed loop", 2, false, true},
+	openRate:    {"requests/s, open loop", 0, false, true},
+	openCPU:     {"CPU us/request, open loop", 0, true, true},
+	openP50:     {"p50 ms, open loop", 2, false, true},
+	openP99:     {"p99 ms, open loop", 2, false, true},
+	bulkRate:    {"large bodies, MB/s", 0, false, true},
+	bulkCPU:     {"large bodies, CPU s/GB", 1, true, true},
+	eventP99:    {"event stream, p99 ms", 2, false, true},
+	memory:      {"memory (PSS) MiB, spoke + hub", 0, true, true},
+	memorySpoke: {"- spoke", 0, true, true},
+	memoryHub:   {"- hub", 0, true, true},
+	others:      {"other processes, % of the machine", 0, false, false},
+	failures:    {"failed or wrong answers", 0, false, false},
 }
 
 // report is a run, ready to be printed.
@@ -107,7 +110,7 @@ func (r *report) table() [][]string {
 			line = append(line, cell)
 		}
 		if both {
-			line = append(line, ratio(ours.Figures[i], plain.Figures[i]))
+			line = append(line, row.ratio(ours.Figures[i], plain.Figures[i]))
 		}
 		table = append(table, line)
 	}
@@ -121,8 +124,8 @@ func (r *report) chain(name string) *column {
 	return nil
 }
 
-func ratio(a, b float64) string {
-	if b == 0 {
+func (r row) ratio(a, b float64) string {
+	if b == 0 || !r.chain {
 		return "-"
 	}
 	return fmt.Sprintf("%.2f", a/b)
@@ -172,20 +175,24 @@ func describeMachine(bin string) machine {
 	if data, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		m.Kernel, _, _ = strings.Cut(strings.TrimSpace(string(data)), "-") // behind it stands who built it
 	}
+	// The programs were built just now, from what lies here; a stamp in them is better.
+	if out, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil {
+		m.Commit = strings.TrimSpace(string(out))
+	}
 	info, err := buildinfo.ReadFile(filepath.Join(bin, "hub"))
 	if err != nil {
 		return m
 	}
 	m.Go = info.GoVersion
-	modified := ""
+	stamp := map[string]string{}
 	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			m.Commit = s.Value[:min(12, len(s.Value))]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			modified = " with changes"
+		stamp[s.Key] = s.Value
+	}
+	if revision := stamp["vcs.revision"]; revision != "" {
+		m.Commit = revision[:min(12, len(revision))]
+		if stamp["vcs.modified"] == "true" {
+			m.Commit += "-dirty"
 		}
 	}
-	m.Commit += modified
 	return m
 }

@@ -19,7 +19,8 @@ type config struct {
 	chains   []string
 	duration time.Duration
 	conns    int
-	rate     int // requests a second of the open loop
+	rate     int   // requests a second of the open loop
+	bulk     int64 // bytes of a large body
 	rounds   int
 	out      string // "": no report
 	profiles string // "": none
@@ -35,6 +36,8 @@ func (c config) check() error {
 		return fmt.Errorf("-conns %d is not between 1 and 1024", c.conns)
 	case c.rate < 1 || c.rate > 10_000:
 		return fmt.Errorf("-rate %d is not between 1 and 10000", c.rate)
+	case c.bulk < 1:
+		return fmt.Errorf("-bulk %d is less than 1 MiB", c.bulk>>20)
 	case c.rounds < 1:
 		return fmt.Errorf("-rounds %d is less than 1", c.rounds)
 	}
@@ -91,7 +94,7 @@ func runChain(ctx context.Context, s *site, c chain, round int, cfg config) (f f
 		return f, err
 	}
 	defer t.procs.stop()
-	f, err = measure(ctx, t, cfg, func(ctx context.Context) error { return t.profile(ctx, cfg.profiles, cfg.duration) })
+	f, err = measure(ctx, t, cfg, func() error { return t.profile(ctx, cfg.profiles, cfg.duration) })
 	if err != nil {
 		return f, fmt.Errorf("%s: %w%s", c.name, err, t.procs.tails())
 	}
@@ -107,8 +110,8 @@ func (t *target) profile(ctx context.Context, dir string, d time.Duration) error
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for name, h := range map[string]*hop{"spoke": t.spoke, "hub": t.hub} {
-		if h == nil || h.pprof == "" {
+	for name, h := range map[string]hop{"spoke": t.spoke, "hub": t.hub} {
+		if h.pprof == "" {
 			continue
 		}
 		group.Go(func() error {

@@ -80,7 +80,7 @@ func (c *conn) send(head []byte) (io.Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
-	if !bytes.HasPrefix(line, []byte("HTTP/1.1 200")) {
+	if !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")) {
 		return nil, fmt.Errorf("answer %q", line)
 	}
 	length, chunked := int64(-1), false
