@@ -50,16 +50,31 @@ func (c *conditions) is(kind string, status bool) bool {
 	return false
 }
 
-// conditionOrder puts the usual conditions first; others follow by name.
-var conditionOrder = [...]string{ConditionAccepted, ConditionResolvedRefs, ConditionProgrammed, ConditionDegraded}
-
+// conditionRank puts the usual conditions first; others follow by name.
 func conditionRank(kind string) string {
-	for i, k := range conditionOrder {
-		if k == kind {
-			return strconv.Itoa(i)
-		}
+	switch kind {
+	case ConditionAccepted:
+		return "0"
+	case ConditionResolvedRefs:
+		return "1"
+	case ConditionProgrammed:
+		return "2"
+	case ConditionDegraded:
+		return "3"
 	}
 	return "9" + kind
+}
+
+// maxMessageBytes is what an API server takes as a condition's message.
+const maxMessageBytes = 32768
+
+// message joins the messages; what is cut off is among the problems of the report.
+func (c condition) message() string {
+	s := strings.Join(c.messages, ". ")
+	if len(s) > maxMessageBytes {
+		s = strings.ToValidUTF8(s[:maxMessageBytes-len("…")], "") + "…"
+	}
+	return s
 }
 
 // emit writes the conditions down. Messages keep the order in which they were found, which is deterministic.
@@ -72,7 +87,7 @@ func (c *conditions) emit(generation int64) []metav1.Condition {
 		}
 		out = append(out, metav1.Condition{
 			Type: x.kind, Status: status, Reason: x.reason,
-			Message: strings.Join(x.messages, ". "), ObservedGeneration: generation,
+			Message: x.message(), ObservedGeneration: generation,
 		})
 	}
 	slices.SortFunc(out, func(a, b metav1.Condition) int {

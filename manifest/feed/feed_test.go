@@ -72,7 +72,9 @@ func after(d time.Duration) {
 	synctest.Wait()
 }
 
-func hub() manifest.Options { return manifest.Options{Controller: manifest.HubController, Catalog: true} }
+func hub() manifest.Options {
+	return manifest.Options{Controller: manifest.HubController, Catalog: true}
+}
 
 func TestNothingIsServedBeforeEverySourceHasSpoken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -92,7 +92,7 @@ func (f *Folder) Load() (State, error) {
 func (f *Folder) Run(ctx context.Context, use func(State)) error {
 	// Watch before the first reading, or a change in between would wait for the poll.
 	w := f.startWatch()
-	defer func() { w.Close() }()
+	defer w.Close()
 	s, _, err := f.load()
 	if err != nil {
 		return err
