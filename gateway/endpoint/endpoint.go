@@ -94,7 +94,8 @@ func New(cfg Config) (*Endpoint, error) {
 }
 
 // RoundTrip makes exactly one attempt: at most one wire request, no hidden repeat, no redirect followed. It returns an
-// *Error on failure. req is not changed.
+// *Error on failure. req is not changed. It is read as a server's request: ContentLength 0 is no body, -1 one of unknown
+// length.
 //
 // If the error is Unprocessed and nothing was Sent, req.Body was neither read nor closed, with one exception: the body
 // of unknown length of a GET, HEAD, DELETE or OPTIONS is read for one byte, to learn whether there is one. In all

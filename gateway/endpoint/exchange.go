@@ -115,7 +115,7 @@ func (x *exchange) explain(err error) *Error {
 	case x.ctx.Err() != nil && timedOut(cause):
 		e.Cause, e.Class = ResponseTimeout, retry.PerTryTimeout
 	case x.ctx.Err() != nil:
-		e.Cause, e.Class, e.Err = ConnectionTerminated, retry.NoRepeat, fmt.Errorf("%w: %w", cause, err)
+		e.Cause, e.Class, e.Err = ConnectionTerminated, retry.NoRepeat, fmt.Errorf("%w: %v", cause, err)
 	case !e.Sent:
 		e.Cause, e.Class = ConnectionTerminated, retry.ResetBeforeHeaders
 	case disowned:
@@ -180,7 +180,8 @@ func (d *download) Read(p []byte) (int, error) {
 	d.x.idle.done()
 	if err != nil && err != io.EOF {
 		if cause := context.Cause(d.x.ctx); cause != nil {
-			err = fmt.Errorf("%w: %w", cause, err)
+			// What the codec says of a context that ended is a consequence, and would look like a client that is gone.
+			err = fmt.Errorf("%w: %v", cause, err)
 		}
 		err = &Error{Cause: ConnectionTerminated, Class: retry.NoRepeat, Sent: true, Reused: d.x.reused, Err: err}
 	}

@@ -59,6 +59,9 @@ func request(t *testing.T, method, path string, body io.Reader) *http.Request {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, piped := body.(*io.PipeReader); piped {
+		req.ContentLength = -1 // as a server says it; 0 would be no body
+	}
 	req.Header.Set("X-Request-Id", "r1")
 	return req
 }

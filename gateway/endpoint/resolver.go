@@ -37,6 +37,8 @@ var errNoAddress = errors.New("no such name, or no address under it")
 type resolver struct {
 	hosts   map[string][]netip.Addr
 	servers []string
+	// exchange puts one question; askServers but in tests of time.
+	exchange func(ctx context.Context, name string, qtype uint16) (*dns.Msg, error)
 
 	flight singleflight.Group // by name: at most one lookup per name at a time
 	base   context.Context    // ends lookups that nobody waits for any more
@@ -55,6 +57,7 @@ type answer struct {
 // newResolver reads the system's servers if none are given.
 func newResolver(base context.Context, hosts map[string][]netip.Addr, servers []string) (*resolver, error) {
 	r := &resolver{hosts: map[string][]netip.Addr{}, base: base, cache: map[string]*answer{}}
+	r.exchange = r.askServers
 	for name, addrs := range hosts {
 		n, err := normalName(name)
 		if err != nil {
@@ -247,8 +250,8 @@ func (r *resolver) query(ctx context.Context, name string, qtype uint16) ([]neti
 	return nil, negativeMax, fmt.Errorf("more than %d aliases in a row", maxAliases)
 }
 
-// exchange asks one server after the other, twice around, until one gives an answer of substance.
-func (r *resolver) exchange(ctx context.Context, name string, qtype uint16) (*dns.Msg, error) {
+// askServers asks one server after the other, twice around, until one gives an answer of substance.
+func (r *resolver) askServers(ctx context.Context, name string, qtype uint16) (*dns.Msg, error) {
 	q := new(dns.Msg)
 	q.SetQuestion(dns.Fqdn(name), qtype)
 	q.SetEdns0(1232, false) // fits every path without fragments
