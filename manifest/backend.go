@@ -188,8 +188,10 @@ func (k *backendCheck) clientCertificate(ref *penstockv1alpha1.LocalObjectRefere
 		return
 	}
 	if expired(k.t.opt.Now, pair.Leaf) {
-		k.t.warn(k.o.Object, k.c, field, fault{ReasonCertificateExpired,
-			fmt.Sprintf("the client certificate in Secret %s ended at %s", secret.ID.Key(), pair.Leaf.NotAfter.UTC().Format(time.RFC3339)), "renew it"})
+		k.t.warn(k.o.Object, k.c, field, fault{
+			ReasonCertificateExpired,
+			fmt.Sprintf("the client certificate in Secret %s ended at %s", secret.ID.Key(), pair.Leaf.NotAfter.UTC().Format(time.RFC3339)), "renew it",
+		})
 	}
 	out.ClientCertificate, out.ClientCertificateHash = secret.ID.Key(), hashKeyPair(pair)
 }

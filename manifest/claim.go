@@ -31,14 +31,18 @@ func (t *translation) claim(o object[*penstockv1alpha1.Backend], c *conditions) 
 	}
 	switch len(found) {
 	case 0:
-		return refuse(ConditionResolvedRefs, "spec.externalHostname.hostname", fault{ReasonNotInCatalog,
+		return refuse(ConditionResolvedRefs, "spec.externalHostname.hostname", fault{
+			ReasonNotInCatalog,
 			fmt.Sprintf("%q port %d is not granted to namespace %s", clip(hostname), s.Port.Number, o.ID.Namespace),
-			"ask the hub's platform team for an EgressGrant, or correct hostname and port"})
+			"ask the hub's platform team for an EgressGrant, or correct hostname and port",
+		})
 	case 1:
 	default:
-		return refuse(ConditionResolvedRefs, "spec.externalHostname.hostname", fault{ReasonNotInCatalog,
+		return refuse(ConditionResolvedRefs, "spec.externalHostname.hostname", fault{
+			ReasonNotInCatalog,
 			fmt.Sprintf("%d entries with %q port %d are granted to namespace %s", len(found), clip(hostname), s.Port.Number, o.ID.Namespace),
-			"address the one you mean by its alias"})
+			"address the one you mean by its alias",
+		})
 	}
 	e := found[0]
 	if bad := claimTLS(s, e); !bad.ok() {

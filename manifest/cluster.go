@@ -39,8 +39,10 @@ func (t *translation) translateFilterDefinitions() {
 	for _, o := range each[*penstockv1alpha1.FilterDefinition](t.set) {
 		c := t.conditions(o.Object)
 		if _, ok := builtin(o.value.Spec.Type); !ok {
-			t.report(o.Object, c, ConditionAccepted, "spec.type", fault{ReasonUnsupportedType,
-				fmt.Sprintf("no code here runs filters of type %q", clip(o.value.Spec.Type)), "use one of " + strings.Join(builtinTypes(), ", ")})
+			t.report(o.Object, c, ConditionAccepted, "spec.type", fault{
+				ReasonUnsupportedType,
+				fmt.Sprintf("no code here runs filters of type %q", clip(o.value.Spec.Type)), "use one of " + strings.Join(builtinTypes(), ", "),
+			})
 		}
 	}
 }

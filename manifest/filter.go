@@ -19,8 +19,10 @@ import (
 func compileFilter(f penstockv1alpha1.Filter, from string) (route.Filter, fault) {
 	def, ok := builtin(f.Type)
 	if !ok {
-		return route.Filter{}, fault{ReasonUnknownFilterType, fmt.Sprintf("no filter has the type %q", clip(f.Type)),
-			"use one of " + strings.Join(builtinTypes(), ", ")}
+		return route.Filter{}, fault{
+			ReasonUnknownFilterType, fmt.Sprintf("no filter has the type %q", clip(f.Type)),
+			"use one of " + strings.Join(builtinTypes(), ", "),
+		}
 	}
 	if def.filterType == route.FilterCredentialInjector {
 		return route.Filter{}, fault{ReasonInvalidFilter, "a credential can be bound by a Backend only", "move the filter to spec.egress.filters of the Backend"}
@@ -30,8 +32,10 @@ func compileFilter(f penstockv1alpha1.Filter, from string) (route.Filter, fault)
 		phase = route.Phase(f.Phase)
 	}
 	if !slices.Contains(def.phases, phase) {
-		return route.Filter{}, fault{ReasonInvalidFilter, fmt.Sprintf("%s does not run in phase %q", f.Type, clip(string(phase))),
-			fmt.Sprintf("use one of %s", joinPhases(def.phases))}
+		return route.Filter{}, fault{
+			ReasonInvalidFilter, fmt.Sprintf("%s does not run in phase %q", f.Type, clip(string(phase))),
+			fmt.Sprintf("use one of %s", joinPhases(def.phases)),
+		}
 	}
 	out := route.Filter{
 		Name: f.Name, Type: f.Type, Phase: phase, Priority: int(f.Priority), FailOpen: f.FailOpen, From: from,

@@ -240,8 +240,10 @@ func (t *translation) supportedKinds(l *listener, refuse func(condition, sub str
 			out = served
 			continue
 		}
-		refuse(ConditionResolvedRefs, fmt.Sprintf(".allowedRoutes.kinds[%d]", i), fault{string(gwv1.ListenerReasonInvalidRouteKinds),
-			fmt.Sprintf("%s is not served here", clip(string(k.Kind))), "allow HTTPRoute"})
+		refuse(ConditionResolvedRefs, fmt.Sprintf(".allowedRoutes.kinds[%d]", i), fault{
+			string(gwv1.ListenerReasonInvalidRouteKinds),
+			fmt.Sprintf("%s is not served here", clip(string(k.Kind))), "allow HTTPRoute",
+		})
 	}
 	return out
 }

@@ -67,14 +67,18 @@ func (t *translation) grantTargets(o object[*penstockv1alpha1.EgressGrant], c *c
 		field := fmt.Sprintf("spec.to[%d]", i)
 		id, ok := backendID(to.Group, to.Kind, o.ID.Namespace, to.Name)
 		if !ok {
-			t.report(o.Object, c, ConditionResolvedRefs, field, fault{ReasonInvalidKind,
-				fmt.Sprintf("%s of group %q cannot be granted", clip(to.Kind), clip(to.Group)), "use Backend of penstock.dev or XBackend of " + groupGatewayX})
+			t.report(o.Object, c, ConditionResolvedRefs, field, fault{
+				ReasonInvalidKind,
+				fmt.Sprintf("%s of group %q cannot be granted", clip(to.Kind), clip(to.Group)), "use Backend of penstock.dev or XBackend of " + groupGatewayX,
+			})
 			continue
 		}
 		d, ok := t.direct[id]
 		if !ok {
-			t.report(o.Object, c, ConditionResolvedRefs, field, fault{ReasonTargetNotFound,
-				fmt.Sprintf("there is no %s %s in namespace %s", id.Kind, clip(to.Name), o.ID.Namespace), "create it; a grant reaches its own namespace only"})
+			t.report(o.Object, c, ConditionResolvedRefs, field, fault{
+				ReasonTargetNotFound,
+				fmt.Sprintf("there is no %s %s in namespace %s", id.Kind, clip(to.Name), o.ID.Namespace), "create it; a grant reaches its own namespace only",
+			})
 			continue
 		}
 		if d.fault.ok() && !slices.Contains(keys, d.backend.Key) {

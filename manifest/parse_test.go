@@ -105,8 +105,11 @@ func TestProblemString(t *testing.T) {
 		p    Problem
 		want string
 	}{
-		{"in full", Problem{File: "manifests/payments.yaml", Line: 7, Object: "Backend billing/payments", Field: "spec.externalHostname.hostname", Message: `"api" is not a full name`, Remedy: `write e.g. "api.example.com"`},
-			`manifests/payments.yaml:7: Backend billing/payments: spec.externalHostname.hostname: "api" is not a full name; write e.g. "api.example.com"`},
+		{
+			"in full",
+			Problem{File: "manifests/payments.yaml", Line: 7, Object: "Backend billing/payments", Field: "spec.externalHostname.hostname", Message: `"api" is not a full name`, Remedy: `write e.g. "api.example.com"`},
+			`manifests/payments.yaml:7: Backend billing/payments: spec.externalHostname.hostname: "api" is not a full name; write e.g. "api.example.com"`,
+		},
 		{"without line", Problem{File: "f.yaml", Object: "Cluster east", Message: "m"}, "f.yaml: Cluster east: m"},
 		{"without file", Problem{Object: "Cluster east", Field: "spec", Message: "m", Remedy: "r"}, "Cluster east: spec: m; r"},
 	} {

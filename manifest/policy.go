@@ -97,9 +97,11 @@ func (t *translation) attach(o *Object, c *conditions, target ID, overrides bool
 		s := slot{target, overrides, f.Name, f.Type}
 		if winner := taken[s]; winner != nil && winner != o && f.Type != route.FilterRequestGuard {
 			conflict = true
-			t.report(o, c, ConditionAccepted, "spec.targetRefs", fault{ReasonConflicted,
+			t.report(o, c, ConditionAccepted, "spec.targetRefs", fault{
+				ReasonConflicted,
 				fmt.Sprintf("%s, which is older, brings filter %q to %s already", winner.ID, f.Name, target),
-				"rename the filter or remove one of the policies; RequestGuards of both apply"})
+				"rename the filter or remove one of the policies; RequestGuards of both apply",
+			})
 		}
 	}
 	for _, f := range filters {
@@ -123,14 +125,18 @@ func (t *translation) policyTarget(o object[*penstockv1alpha1.EgressPolicy], c *
 	switch id.Group + "/" + id.Kind {
 	case groupGateway + "/Gateway", groupPenstock + "/Backend", groupGatewayX + "/XBackend":
 	default:
-		t.report(o.Object, c, ConditionAccepted, field, fault{ReasonInvalid,
+		t.report(o.Object, c, ConditionAccepted, field, fault{
+			ReasonInvalid,
 			fmt.Sprintf("a policy cannot act on %s of group %q", clip(ref.Kind), clip(ref.Group)),
-			fmt.Sprintf("use Gateway of %s, Backend of %s or XBackend of %s", groupGateway, groupPenstock, groupGatewayX)})
+			fmt.Sprintf("use Gateway of %s, Backend of %s or XBackend of %s", groupGateway, groupPenstock, groupGatewayX),
+		})
 		return ID{}, false
 	}
 	if t.set.find(id) == nil {
-		t.report(o.Object, c, ConditionAccepted, field, fault{ReasonTargetNotFound,
-			fmt.Sprintf("there is no %s %s in namespace %s", id.Kind, clip(id.Name), id.Namespace), "create it, or correct the name"})
+		t.report(o.Object, c, ConditionAccepted, field, fault{
+			ReasonTargetNotFound,
+			fmt.Sprintf("there is no %s %s in namespace %s", id.Kind, clip(id.Name), id.Namespace), "create it, or correct the name",
+		})
 		return ID{}, false
 	}
 	return id, true
@@ -309,8 +315,10 @@ func (t *translation) lost(loser, winner candidate) {
 	}
 	if loser.rank == winner.rank && winner.owner != nil {
 		// Two EgressFilters of one rule: the same level, so this is a conflict, decided by age.
-		t.report(loser.owner, t.conditions(loser.owner), ConditionAccepted, "spec.filters", fault{ReasonConflicted,
-			fmt.Sprintf("%s, which is older, brings filter %q to the same rule already", winner.owner.ID, loser.Name), "rename the filter, or name one of the two in the rule"})
+		t.report(loser.owner, t.conditions(loser.owner), ConditionAccepted, "spec.filters", fault{
+			ReasonConflicted,
+			fmt.Sprintf("%s, which is older, brings filter %q to the same rule already", winner.owner.ID, loser.Name), "rename the filter, or name one of the two in the rule",
+		})
 		return
 	}
 	x := t.outcome(loser.owner)

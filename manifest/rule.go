@@ -332,13 +332,17 @@ func (k *ruleCheck) resolve(ref gwv1.BackendRef) (*route.Backend, ID, fault) {
 	}
 	id, ok := backendID(group, kind, namespace, string(ref.Name))
 	if !ok || group == "" {
-		return nil, ID{}, fault{ReasonInvalidKind, fmt.Sprintf("%s of group %q is no destination", clip(kind), clip(group)),
-			fmt.Sprintf("use Backend of %s or XBackend of %s", groupPenstock, groupGatewayX)}
+		return nil, ID{}, fault{
+			ReasonInvalidKind, fmt.Sprintf("%s of group %q is no destination", clip(kind), clip(group)),
+			fmt.Sprintf("use Backend of %s or XBackend of %s", groupPenstock, groupGatewayX),
+		}
 	}
 	// The grant comes before existence, so that a reference does not tell what another namespace holds.
 	if namespace != k.o.ID.Namespace && !k.t.permitted(k.o.ID, id) {
-		return nil, ID{}, fault{ReasonRefNotPermitted, fmt.Sprintf("namespace %s does not let HTTPRoutes of %s use %s %s", clip(namespace), k.o.ID.Namespace, kind, clip(id.Name)),
-			fmt.Sprintf("ask for a ReferenceGrant in namespace %s", clip(namespace))}
+		return nil, ID{}, fault{
+			ReasonRefNotPermitted, fmt.Sprintf("namespace %s does not let HTTPRoutes of %s use %s %s", clip(namespace), k.o.ID.Namespace, kind, clip(id.Name)),
+			fmt.Sprintf("ask for a ReferenceGrant in namespace %s", clip(namespace)),
+		}
 	}
 	d := k.t.direct[id]
 	if k.g.mode == modeParent {

@@ -145,8 +145,10 @@ func (f *Folder) load() (State, bool, error) {
 		if !f.read {
 			return State{}, false, fmt.Errorf("manifest/file: read folder %s: %w; create it or correct the path", f.cfg.Dir, err)
 		}
-		p := manifest.Problem{File: f.cfg.Dir, Reason: ReasonUnreadable,
-			Message: "the folder cannot be read, so its last state is served: " + cause(err), Remedy: "make it readable again"}
+		p := manifest.Problem{
+			File: f.cfg.Dir, Reason: ReasonUnreadable,
+			Message: "the folder cannot be read, so its last state is served: " + cause(err), Remedy: "make it readable again",
+		}
 		return f.state(f.last, []manifest.Problem{p})
 	}
 	next := make(map[string][]manifest.Object, len(names))

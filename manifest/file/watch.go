@@ -90,10 +90,12 @@ func (n *notifier) Events() <-chan struct{} { return n.events }
 func (n *notifier) Follow() {
 	_ = n.w.Add(n.dir)
 	_ = filepath.WalkDir(n.dir+string(os.PathSeparator), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.IsDir() {
+		switch {
+		case err != nil:
+			return fs.SkipDir // what cannot be listed cannot be watched
+		case !d.IsDir():
 			return nil
-		}
-		if strings.HasPrefix(d.Name(), ".") && filepath.Clean(path) != filepath.Clean(n.dir) {
+		case strings.HasPrefix(d.Name(), ".") && filepath.Clean(path) != filepath.Clean(n.dir):
 			return fs.SkipDir
 		}
 		_ = n.w.Add(filepath.Clean(path))
