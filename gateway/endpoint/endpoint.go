@@ -98,8 +98,8 @@ func New(cfg Config) (*Endpoint, error) {
 // length.
 //
 // If the error is Unprocessed and nothing was Sent, req.Body was neither read nor closed, with one exception: the body
-// of unknown length of a GET, HEAD, DELETE or OPTIONS is read for one byte, to learn whether there is one. In all
-// other cases it is closed, sooner or later. A retry.Body makes attempts independent of that.
+// of unknown length of a GET, HEAD, DELETE or OPTIONS is read for a byte, to learn whether there is one, and closed. In
+// all other cases it is closed, sooner or later. A retry.Body makes attempts independent of that.
 //
 // The time to response headers is bounded by req's context alone; its end also ends the response's body, so a caller
 // that limits one attempt cancels by a timer of its own and stops that when RoundTrip returns. Informational responses
@@ -113,6 +113,9 @@ func (e *Endpoint) RoundTrip(req *http.Request, b *route.Backend) (*http.Respons
 		res, err := e.attempt(req, b, body)
 		if errors.Is(err, errRotated) {
 			continue // nothing was sent; the next one uses the new version's connections
+		}
+		if err != nil && body != nil && body.probed {
+			body.abandon() // it was read; a read of it may be under way
 		}
 		return res, err
 	}

@@ -155,6 +155,8 @@ func protocols(t *testing.T, f func(t *testing.T, o *origin.Origin, b *route.Bac
 	}
 }
 
+var pattern = bytes.Repeat([]byte("pattern "), 4096)
+
 // patternReader gives n bytes without holding them.
 type patternReader struct{ n int64 }
 
@@ -162,8 +164,8 @@ func (p *patternReader) Read(b []byte) (int, error) {
 	if p.n == 0 {
 		return 0, io.EOF
 	}
-	n := int(min(int64(len(b)), p.n))
-	copy(b[:n], bytes.Repeat([]byte{'p'}, n))
+	n := int(min(int64(len(b)), p.n, int64(len(pattern))))
+	copy(b[:n], pattern)
 	p.n -= int64(n)
 	return n, nil
 }

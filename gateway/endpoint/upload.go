@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"sync"
-	"time"
 
 	"penstock.dev/penstock/gateway/retry"
 )
@@ -20,9 +19,9 @@ type upload struct {
 	inbound *http.Request // its Trailer is filled when src ends
 	length  int64         // -1: unknown
 	alive   func()        // told of every byte
+	probed  bool
 
 	mu       sync.Mutex
-	prefix   []byte // read ahead by probe
 	trailer  http.Header
 	touched  bool // src was read
 	finished bool // the codec is done with it
@@ -46,8 +45,13 @@ func newUpload(ctx context.Context, req *http.Request) *upload {
 		}
 		u.src = foreign{r, req.Body}
 	}
-	if u.length < 0 && seldomHasBody(req.Method) && u.probe(ctx) {
-		return nil
+	if u.length < 0 && seldomHasBody(req.Method) {
+		var empty bool
+		if u.src, empty = probe(ctx, u.src); empty && len(req.Trailer) == 0 {
+			_ = u.src.Close()
+			return nil
+		}
+		u.probed, u.touched = true, true
 	}
 	return u
 }
@@ -60,74 +64,6 @@ type foreign struct {
 
 func (f foreign) Close() error {
 	return errors.Join(f.ReadCloser.Close(), f.below.Close())
-}
-
-// seldomHasBody are the methods whose requests upstreams may refuse when a body is announced.
-func seldomHasBody(method string) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodDelete, http.MethodOptions, http.MethodTrace:
-		return true
-	}
-	return false
-}
-
-// probeTime is how long a body of unknown length may be silent before it is taken as one that comes.
-const probeTime = 200 * time.Millisecond
-
-// probe reports whether a body of unknown length is empty. Some protocols, binary HTTP among them, cannot say so in
-// the head. What it reads is sent; only then is the body touched before the attempt has begun.
-func (u *upload) probe(ctx context.Context) (empty bool) {
-	type result struct {
-		n   int
-		err error
-	}
-	buf := make([]byte, 1)
-	done := make(chan result, 1)
-	go func() {
-		n, err := u.src.Read(buf)
-		done <- result{n, err}
-	}()
-	timer := time.NewTimer(probeTime)
-	defer timer.Stop()
-	select {
-	case r := <-done:
-		if r.n == 0 && r.err == io.EOF {
-			return len(u.inbound.Trailer) == 0
-		}
-		u.prefix, u.touched = buf[:r.n], true
-	case <-timer.C:
-		u.src = &pending{ReadCloser: u.src, wait: func() (byte, int, error) {
-			r := <-done
-			return buf[0], r.n, r.err
-		}}
-		u.touched = true
-	case <-ctx.Done():
-		u.touched = true
-	}
-	return false
-}
-
-// pending is a source with a read of one byte under way.
-type pending struct {
-	io.ReadCloser
-	once sync.Once
-	wait func() (byte, int, error)
-}
-
-func (p *pending) Read(b []byte) (n int, err error) {
-	first := false
-	p.once.Do(func() {
-		var c byte
-		c, n, err = p.wait()
-		if n > 0 && len(b) > 0 {
-			b[0] = c
-		}
-		first = true
-	})
-	if first {
-		return n, err
-	}
-	return p.ReadCloser.Read(b)
 }
 
 // announce returns the outbound request's trailer map: the names that the inbound one announced, without values. Read
@@ -155,12 +91,6 @@ func (u *upload) Read(p []byte) (int, error) {
 		return 0, errUploadClosed
 	}
 	u.touched = true
-	if len(u.prefix) > 0 {
-		n := copy(p, u.prefix)
-		u.prefix = u.prefix[n:]
-		u.mu.Unlock()
-		return n, nil
-	}
 	u.mu.Unlock()
 
 	n, err := u.src.Read(p)
