@@ -89,6 +89,7 @@ type hub struct {
 	next     *served                // being made by the feed's goroutine
 	// translated and rotated wake the status writer.
 	translated, rotated chan struct{}
+	unacknowledged      chan struct{} // wakes acknowledge
 	folderProblems      atomic.Pointer[[]manifest.Problem]
 	adminAddress        atomic.Pointer[string] // of the TLS listener, once it is bound
 }
@@ -97,7 +98,7 @@ type hub struct {
 func (h *hub) open(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	h.translated, h.rotated = make(chan struct{}, 1), make(chan struct{}, 1)
+	h.translated, h.rotated, h.unacknowledged = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
 	h.refusals = &telemetry.Refusals{}
 	h.metrics = telemetry.New(telemetry.Config{})
 	if h.access, h.accessFile, err = telemetry.OpenAccessLog(h.cfg.Observe.AccessLog, h.cfg.Access, h.metrics); err != nil {
@@ -122,10 +123,7 @@ func (h *hub) open(ctx context.Context) (err error) {
 	h.vault = credential.NewVault(h.catalog, h.ring, h.log)
 	h.vault.Changed(func(ref, _ string) {
 		h.metrics.Rotated(ref)
-		select {
-		case h.rotated <- struct{}{}:
-		default: // the status writer has not seen the last one yet
-		}
+		h.wakeWriter(h.rotated)
 	})
 	h.registry, err = registry.New(ctx, registry.Config{
 		Catalog: h.catalog, Sealer: h.ring, Objects: objects, TrustDomain: h.cfg.TrustDomain, Name: h.cfg.Name,
@@ -228,6 +226,7 @@ func (h *hub) run(ctx context.Context) error {
 	do(h.backing.run)
 	do(h.followCatalog)
 	do(h.feed.Run)
+	do(h.acknowledge)
 	do(h.lead)
 	do(func(ctx context.Context) error { return h.tunnels.Serve(ctx, h.packet) })
 	do(h.serveJoin)

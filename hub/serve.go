@@ -80,10 +80,8 @@ func (h *hub) report(r feed.Result) {
 			return &v
 		}
 	})
-	select {
-	case h.translated <- struct{}{}:
-	default: // the status writer has not seen the last one yet
-	}
+	h.wakeWriter(h.translated)
+	h.wakeWriter(h.unacknowledged)
 }
 
 // credentialSpecs are the Credentials of a set as the vault wants them: kinds, places and hosts, never values.
@@ -250,12 +248,16 @@ const statusTime = 5 * time.Second
 // writeStatuses writes what each translation says about the objects, while in office. Nothing is written without change.
 func (h *hub) writeStatuses(ctx context.Context) {
 	for {
-		s := h.served.Load()
-		if s != nil {
+		if s := h.served.Load(); s != nil {
+			behind := h.awaitAcks(ctx, s.revision)
 			for _, o := range s.report.Objects {
-				if err := h.writeStatus(ctx, s, o); err != nil && ctx.Err() == nil {
+				if err := h.writeStatus(ctx, s, o, behind); err != nil && ctx.Err() == nil {
 					h.log.Warn("status not written", "object", o.ID.String(), "error", err)
 				}
+			}
+			if len(behind) > 0 { // look again, so that Programmed does not stay False
+				pause(ctx, ackTime)
+				h.wakeWriter(h.translated)
 			}
 		}
 		select {
@@ -267,8 +269,17 @@ func (h *hub) writeStatuses(ctx context.Context) {
 	}
 }
 
-// writeStatus writes one object's status, keeping the transition time of conditions that did not change.
-func (h *hub) writeStatus(ctx context.Context, s *served, o manifest.ObjectStatus) error {
+// wakeWriter has the status writer look again.
+func (h *hub) wakeWriter(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // it has not seen the last call yet
+	}
+}
+
+// writeStatus writes one object's status, keeping the transition time of conditions that did not change. While replicas
+// are behind, nothing is Programmed.
+func (h *hub) writeStatus(ctx context.Context, s *served, o manifest.ObjectStatus, behind []string) error {
 	ctx, cancel := context.WithTimeout(ctx, statusTime)
 	defer cancel()
 	ref := refOf(o.ID)
@@ -281,7 +292,7 @@ func (h *hub) writeStatus(ctx context.Context, s *served, o manifest.ObjectStatu
 	}
 	status := map[string]any{}
 	if o.Conditions != nil {
-		status["conditions"] = keepTimes(o.Conditions, stored.Status)
+		status["conditions"] = keepTimes(programmedBy(o.Conditions, s.revision, behind), stored.Status)
 	}
 	if o.Listeners != nil {
 		status["listeners"] = o.Listeners
@@ -322,9 +333,6 @@ func keepTimes(conditions []metav1.Condition, stored json.RawMessage) []metav1.C
 	}
 	return out
 }
-
-// describeListener is "namespace/gateway/listener".
-func describeListener(l route.Listener) string { return l.Gateway + "/" + l.Name }
 
 func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)

@@ -105,54 +105,72 @@ func (s *store) Decode(o catalog.Object) (manifest.Object, error) {
 	return m, nil
 }
 
-// follow hands each consistent set of the catalog's manifests to use, with its revision, until ctx is done. While the
-// catalog is away nothing is handed on, so that what is served stays.
+// follow hands each consistent set of the catalog's manifests to use, with the revision of its last change, until ctx is
+// done. A status that was written is no change. While the catalog is away nothing is handed on, so that what is served
+// stays.
 func (s *store) follow(ctx context.Context, c catalog.Catalog, log *slog.Logger, use func([]manifest.Object, int64)) {
 	held := map[string]manifest.Object{}
 	var listing map[string]manifest.Object // nil: not in a listing
-	put := func(into map[string]manifest.Object, rec catalog.Record) {
-		o, err := catalog.DecodeObject(rec)
-		if err == nil {
-			var m manifest.Object
-			if m, err = s.Decode(o); err == nil {
-				into[rec.Key] = m
-				return
+	revision := int64(-1)                  // of the last change; -1: use was not called yet
+	put := func(into map[string]manifest.Object, rec catalog.Record) (changed bool) {
+		old, was := held[rec.Key]
+		now, err := s.read(rec)
+		if err != nil {
+			// A record of a newer release, or one sealed with another ring: the others are served all the same.
+			log.Error("catalog object is not served", "key", rec.Key, "error", err)
+			if now = old; !was {
+				return false
 			}
 		}
-		// A record of a newer release, or one sealed with another ring: the others are served all the same.
-		log.Error("catalog object is not served", "key", rec.Key, "error", err)
-		if old, was := held[rec.Key]; was {
-			into[rec.Key] = old
-		}
+		into[rec.Key] = now
+		return !was || !sameObject(old, now)
 	}
+	changed := false
 	for e := range c.Watch(ctx, catalog.ObjectsPrefix) {
 		switch e.Type {
 		case catalog.Resync:
-			listing = map[string]manifest.Object{}
+			listing, changed = map[string]manifest.Object{}, false
 			continue
 		case catalog.Put:
 			if listing != nil {
-				put(listing, e.Record)
+				changed = put(listing, e.Record) || changed
 				continue
 			}
-			put(held, e.Record)
+			changed = put(held, e.Record)
 		case catalog.Delete:
+			_, changed = held[e.Record.Key]
 			delete(held, e.Record.Key)
 		case catalog.Synced:
 			if listing != nil {
+				changed = changed || len(listing) != len(held)
 				held, listing = listing, nil
 			}
 		}
-		if listing != nil {
+		if listing != nil || !changed && revision >= 0 {
 			continue
 		}
+		changed, revision = false, max(e.Revision, e.Record.Revision)
 		keys := slices.Sorted(maps.Keys(held))
 		all := make([]manifest.Object, len(keys))
 		for i, k := range keys {
 			all[i] = held[k]
 		}
-		use(all, max(e.Revision, e.Record.Revision))
+		use(all, revision)
 	}
+}
+
+// read is the manifest of a catalog record.
+func (s *store) read(rec catalog.Record) (manifest.Object, error) {
+	o, err := catalog.DecodeObject(rec)
+	if err != nil {
+		return manifest.Object{}, err
+	}
+	return s.Decode(o)
+}
+
+// sameObject reports whether a translation would not tell two versions of an object apart.
+func sameObject(a, b manifest.Object) bool {
+	return bytes.Equal(a.JSON, b.JSON) && a.Created.Equal(b.Created) && a.Generation() == b.Generation()
 }
 
 // replace makes the objects of a folder the complete set of its owner.
