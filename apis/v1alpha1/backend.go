@@ -122,7 +122,7 @@ type BackendTLS struct {
 
 // BackendTLSValidation says whom to trust, in the shape of BackendTLSPolicy.
 //
-// +kubebuilder:validation:XValidation:rule="!(has(self.caCertificateRefs) && size(self.caCertificateRefs) > 0 && has(self.wellKnownCACertificates) && self.wellKnownCACertificates != ”)",message="set caCertificateRefs or wellKnownCACertificates, not both"
+// +kubebuilder:validation:XValidation:rule="!(has(self.caCertificateRefs) && size(self.caCertificateRefs) > 0 && has(self.wellKnownCACertificates) && size(self.wellKnownCACertificates) > 0)",message="set caCertificateRefs or wellKnownCACertificates, not both"
 type BackendTLSValidation struct {
 	// Hostname is the SNI and the name checked. Unset: the Backend's hostname.
 	// +optional

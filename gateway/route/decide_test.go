@@ -71,6 +71,7 @@ func (m Match) header(n, v string) Match {
 	m.Headers = append(m.Headers, ValueMatch{Name: n, Value: v})
 	return m
 }
+
 func (m Match) param(n, v string) Match {
 	m.Query = append(m.Query, ValueMatch{Name: n, Value: v})
 	return m

@@ -132,7 +132,7 @@ const (
 	PhaseResponseHeaders Phase = "response-headers"
 )
 
-// Filter is one step. Exactly one of Headers, Rewrite and Config is set.
+// Filter is one step. At most one of Headers, Rewrite, Guard and Config is set.
 type Filter struct {
 	Name string `json:"name,omitempty"`
 	// Type is a FilterDefinition's type; the Gateway API filters are compiled to penstock.dev/HeaderModifier:v1 and
@@ -245,14 +245,14 @@ type TLS struct {
 	ClientCertificateHash string `json:"clientCertificateHash,omitempty"`
 }
 
-// BackendTimeouts: 0 means the default in brackets.
+// BackendTimeouts of one Backend; 0 means the default in brackets.
 type BackendTimeouts struct {
 	ResponseHeaders time.Duration `json:"responseHeaders,omitempty"` // [30s], at most 600s
 	Connect         time.Duration `json:"connect,omitempty"`         // [5s]
 	Idle            time.Duration `json:"idle,omitempty"`            // [5m]
 }
 
-// Limits per replica: 0 means the default in brackets.
+// Limits of one Backend per replica; 0 means the default in brackets.
 type Limits struct {
 	MaxInFlight           int `json:"maxInFlight,omitempty"`           // [1024]
 	MaxStreams            int `json:"maxStreams,omitempty"`            // [10000]
