@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -30,9 +29,10 @@ type Vault struct {
 	MaxStale time.Duration
 
 	table    atomic.Pointer[table]
-	lastSeen atomic.Int64 // Unix nanoseconds of the last sign of life; 0: none yet
+	lastSeen atomic.Pointer[time.Time] // last sign of life of the catalog; nil: none yet
 
-	mu      sync.Mutex // guards what follows, and is held to store table
+	telling sync.Mutex // held while the table is replaced and while that is told, so that nobody hears old news last
+	mu      sync.Mutex // guards what follows
 	specs   map[string]Spec
 	values  map[string]value
 	changed []func(ref, version string)
@@ -79,15 +79,12 @@ func (v *Vault) Use(specs []Spec) error {
 		}
 		next[s.Ref] = s
 	}
-	v.mu.Lock()
-	v.specs = next
-	v.mu.Unlock()
-	v.rebuild()
+	v.rebuild(func() { v.specs = next })
 	return errors.Join(faults...)
 }
 
 // Changed calls f after the usable version of a Credential changed; version is empty if it has none any more. f is called
-// from Run or Use, one call at a time, and must not call back into Use.
+// from Run or Use, one call at a time, and must not call Use.
 func (v *Vault) Changed(f func(ref, version string)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -161,10 +158,10 @@ func (v *Vault) Fault(ref string) error {
 // Age since the catalog was last heard of; 0 before Run has heard of it at all.
 func (v *Vault) Age() time.Duration {
 	last := v.lastSeen.Load()
-	if last == 0 {
+	if last == nil {
 		return 0
 	}
-	return time.Since(time.Unix(0, last))
+	return time.Since(*last)
 }
 
 func (v *Vault) maxStale() time.Duration {
@@ -178,34 +175,49 @@ func (v *Vault) maxStale() time.Duration {
 func (v *Vault) Run(ctx context.Context) error {
 	f := newFollower(v)
 	for e := range v.c.Watch(ctx, catalog.SecretsPrefix) {
-		v.lastSeen.Store(time.Now().UnixNano())
+		now := time.Now()
+		v.lastSeen.Store(&now)
 		if values, ok := f.take(e); ok {
-			v.mu.Lock()
-			v.values = values
-			v.mu.Unlock()
-			v.rebuild()
+			v.rebuild(func() { v.values = values })
 		}
 	}
 	return nil
 }
 
-// rebuild joins specs and values into the next table and tells of what changed.
-func (v *Vault) rebuild() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	old := *v.table.Load()
-	next := make(table, len(v.specs))
-	for ref, spec := range v.specs {
-		next[ref] = newEntry(spec, v.values[ref])
+// rebuild joins specs and values, after change, into the next table, and tells of what is new in it.
+func (v *Vault) rebuild(change func()) {
+	v.telling.Lock()
+	defer v.telling.Unlock()
+	old, next, listeners := v.replace(change)
+	if len(listeners) == 0 {
+		return
 	}
-	v.table.Store(&next)
-	for ref := range union(old, next) {
+	refs := map[string]bool{}
+	for ref := range old {
+		refs[ref] = true
+	}
+	for ref := range next {
+		refs[ref] = true
+	}
+	for ref := range refs {
 		if before, after := old.version(ref), next.version(ref); before != after {
-			for _, f := range v.changed {
+			for _, f := range listeners {
 				f(ref, after)
 			}
 		}
 	}
+}
+
+func (v *Vault) replace(change func()) (old, next table, listeners []func(ref, version string)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	change()
+	old, next = *v.table.Load(), make(table, len(v.specs))
+	for ref, spec := range v.specs {
+		next[ref] = newEntry(spec, v.values[ref])
+	}
+	v.table.Store(&next)
+	return old, next, v.changed
 }
 
 func newEntry(spec Spec, val value) *entry {
@@ -232,15 +244,4 @@ func (t table) version(ref string) string {
 		return e.version
 	}
 	return ""
-}
-
-func union(a, b table) map[string]struct{} {
-	refs := make(map[string]struct{}, len(a)+len(b))
-	for ref := range maps.Keys(a) {
-		refs[ref] = struct{}{}
-	}
-	for ref := range maps.Keys(b) {
-		refs[ref] = struct{}{}
-	}
-	return refs
 }
