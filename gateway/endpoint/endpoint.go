@@ -102,7 +102,8 @@ func New(cfg Config) (*Endpoint, error) {
 // all other cases it is closed, sooner or later. A retry.Body makes attempts independent of that.
 //
 // The time to response headers is bounded by req's context alone; its end also ends the response's body, so a caller
-// that limits one attempt cancels by a timer of its own and stops that when RoundTrip returns. Informational responses
+// that limits one attempt cancels by a timer of its own, with a cause of its own, and stops that when RoundTrip returns;
+// a cancel without a cause is a client that is gone. Informational responses
 // go to the context's httptrace.ClientTrace.
 func (e *Endpoint) RoundTrip(req *http.Request, b *route.Backend) (*http.Response, error) {
 	if req.Method == http.MethodConnect {

@@ -119,14 +119,13 @@ func giveUp(ctx context.Context, err error) *Error {
 	if cause := context.Cause(ctx); !timedOut(cause) {
 		return &Error{Cause: ConnectionTerminated, Class: retry.NoRepeat, Err: fmt.Errorf("%w: %w", cause, err)}
 	}
-	return &Error{Cause: ConnectionTimeout, Class: retry.ConnectFailure, Err: err}
+	// %v: what the dialer says of a context that ended would look like a client that is gone.
+	return &Error{Cause: ConnectionTimeout, Class: retry.ConnectFailure, Err: fmt.Errorf("%w: %v", context.Cause(ctx), err)}
 }
 
-// timedOut reports whether a context ended by its time.
-func timedOut(cause error) bool {
-	var timeout interface{ Timeout() bool }
-	return errors.Is(cause, context.DeadlineExceeded) || errors.As(cause, &timeout) && timeout.Timeout()
-}
+// timedOut reports whether a caller ended its context for want of time, rather than because nobody wants the answer any
+// more: that is a bare context.Canceled, while whoever runs a timer of its own cancels with a cause that says so.
+func timedOut(cause error) bool { return !errors.Is(cause, context.Canceled) }
 
 // credentialError sorts what an implementation of Credentials says.
 func credentialError(ref string, err error) *Error {

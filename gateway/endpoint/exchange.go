@@ -113,7 +113,7 @@ func (x *exchange) explain(err error) *Error {
 	reset, disowned := x.peerSays()
 	switch {
 	case x.ctx.Err() != nil && timedOut(cause):
-		e.Cause, e.Class = ResponseTimeout, retry.PerTryTimeout
+		e.Cause, e.Class, e.Err = ResponseTimeout, retry.PerTryTimeout, fmt.Errorf("%w: %v", cause, err)
 	case x.ctx.Err() != nil:
 		e.Cause, e.Class, e.Err = ConnectionTerminated, retry.NoRepeat, fmt.Errorf("%w: %v", cause, err)
 	case !e.Sent:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -313,7 +314,7 @@ func TestADeadlineIsAPerTryTimeout(t *testing.T) {
 		req := request(t, http.MethodGet, "/slow", nil).WithContext(ctx)
 		go func() {
 			o.Wait(t, "/slow", 1)
-			cancel(context.DeadlineExceeded) // as a timer of the caller would
+			cancel(errOwnTimer)
 		}()
 		got := fails(t, e, b, req)
 		want(t, got, endpoint.ResponseTimeout, true, false, false, 22)
@@ -321,6 +322,26 @@ func TestADeadlineIsAPerTryTimeout(t *testing.T) {
 			t.Errorf("class %s", got.Class)
 		}
 	})
+}
+
+// errOwnTimer is the cause with which a caller's own timer ends an attempt.
+var errOwnTimer = errors.New("the attempt took too long")
+
+func TestATimerThatFiresWhileDialingIsAConnectTimeout(t *testing.T) { // row 17
+	ctx, cancel := context.WithCancelCause(t.Context())
+	o := origin.Start(t)
+	e := start(t, endpoint.Config{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		cancel(errOwnTimer)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}, o)
+	b := backend(o)
+	b.Protocol = "HTTP11"
+	got := fails(t, e, b, request(t, http.MethodPost, "/", strings.NewReader("x")).WithContext(ctx))
+	want(t, got, endpoint.ConnectionTimeout, false, false, false, 17)
+	if got.Class != retry.ConnectFailure || !errors.Is(got, errOwnTimer) || errors.Is(got, context.Canceled) {
+		t.Errorf("class %s: %v", got.Class, got)
+	}
 }
 
 func TestAResetInMidBodyIsNoCleanEnd(t *testing.T) {

@@ -144,7 +144,9 @@ func (h *HoldDown) Hold(key string, d time.Duration) {
 		h.until = map[string]time.Time{}
 	}
 	if _, known := h.until[key]; !known && len(h.until) >= holdKeys {
-		h.sweep(now)
+		if !now.Before(h.all) { // while everybody is held there is no need to look for room each time
+			h.sweep(now)
+		}
 		if len(h.until) >= holdKeys {
 			h.all = later(h.all, end)
 			return

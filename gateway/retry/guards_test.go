@@ -195,6 +195,33 @@ func TestConnectTriesNeitherUseNorFeelTheThrottle(t *testing.T) {
 	r.Succeeded()
 }
 
+func TestOnlyWhatTheDestinationDidIsAFailure(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		f       retry.EndpointFailure
+		counted bool
+	}{
+		{"503", failure(retry.StatusCode, answer(503)), true},
+		{"a reset", failure(retry.ResetBeforeHeaders), true},
+		{"a refused stream", failure(retry.RefusedStream, proven), true},
+		{"a timeout", failure(retry.PerTryTimeout), true},
+		{"a refused connection", failure(retry.ConnectFailure, proven), false},
+		{"a stale connection with nothing written", failure(retry.ResetBeforeHeaders, reused, proven), false},
+		{"a prohibited address", failure(retry.NoRepeat, row(16), proven), false},
+		{"a client that is gone", failure(retry.NoRepeat, row(30)), false},
+	} {
+		var g retry.Guards
+		r := g.Begin("alice")
+		for range 5 {
+			r.Endpoint(tc.f, retry.Policy{}, 0)
+		}
+		if g.Throttle.Allows() == tc.counted {
+			t.Errorf("%s: counted %t, want %t", tc.name, !tc.counted, tc.counted)
+		}
+		r.End()
+	}
+}
+
 func TestAtMostAFifthRepeatsAtOnce(t *testing.T) { // G22
 	var g retry.Guards
 	var requests []*retry.Request

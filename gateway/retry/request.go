@@ -43,10 +43,13 @@ type Request struct {
 
 // Endpoint decides like the function Endpoint, with HeldDown and BudgetSpent filled in from the guards, and counts the
 // failure. A verdict to try again holds a slot of the budget until the next call, Succeeded or End.
+//
+// An attempt that sent nothing, or that the client gave up, says nothing about the destination: the throttle does not
+// count it, and its repeat stands under the limit of connect tries (B.2). A refused stream was sent.
 func (r *Request) Endpoint(f EndpointFailure, p Policy, draw float64) Verdict {
 	r.release()
-	connect := f.Class == ConnectFailure && f.Unprocessed
-	if !connect {
+	connect := f.Unprocessed && f.Class != RefusedStream
+	if !connect && f.Row != 30 {
 		r.guards.Throttle.Failure()
 	}
 	f.HeldDown = f.HeldDown || r.guards.Held(r.subject)
