@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -332,20 +331,3 @@ type closing struct {
 }
 
 func (c closing) Close() error { *c.n++; return nil }
-
-var errBroken = errors.New("connection reset by peer")
-
-// broken is a body that breaks off.
-type broken struct{ left int }
-
-func (b *broken) Read(p []byte) (int, error) {
-	if b.left == 0 {
-		return 0, errBroken
-	}
-	n := min(b.left, len(p))
-	b.left -= n
-	clear(p[:n])
-	return n, nil
-}
-
-func (b *broken) Close() error { return nil }

@@ -407,17 +407,24 @@ func TestAnEarlyAnswerLeavesNoBodyBehind(t *testing.T) {
 	}
 }
 
-// pattern is a body whose bytes tell their place.
+// pattern is a body whose bytes tell their place: they repeat every 251 bytes, which no buffer size divides.
 type pattern struct{ at, size int64 }
+
+const period = 251
+
+var periods = func() []byte {
+	b := make([]byte, period*257)
+	for i := range b {
+		b[i] = byte(i % period)
+	}
+	return b
+}()
 
 func (p *pattern) Read(b []byte) (int, error) {
 	if p.at == p.size {
 		return 0, io.EOF
 	}
-	n := int(min(int64(len(b)), p.size-p.at))
-	for i := range b[:n] {
-		b[i] = byte((p.at + int64(i)) % 251)
-	}
+	n := copy(b[:min(int64(len(b)), p.size-p.at)], periods[p.at%period:])
 	p.at += int64(n)
 	return n, nil
 }

@@ -4,27 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"time"
 
-	"penstock.dev/penstock/apis/control"
 	"penstock.dev/penstock/gateway/hop"
 	"penstock.dev/penstock/gateway/retry"
 	"penstock.dev/penstock/gateway/route"
 	"penstock.dev/penstock/gateway/telemetry"
 	"penstock.dev/penstock/tunnel"
 )
-
-// intake is where a request came in.
-type intake struct {
-	protocol route.Protocol
-	port     int // 0 at tunnels
-}
-
-func (in intake) tunnel() bool { return in.protocol == route.ProtocolTunnel }
 
 // exchange is one request on its way. It belongs to the goroutine of its handler.
 type exchange struct {
@@ -105,106 +94,6 @@ func (x *exchange) forward() *failure {
 	}
 	x.openBody()
 	return x.send()
-}
-
-// arrive is steps 1 to 3: the raw header block, and who the peer is.
-func (x *exchange) arrive() *failure {
-	var err error
-	if x.from.tunnel() {
-		peer, ok := x.g.peer(x.r.Context())
-		switch {
-		case !ok:
-			x.tags.RequestID = hop.NewRequestID()
-			return fail(reasonNoPeer, "a request without a tunnel peer", "")
-		case peer.Role == tunnel.RoleHub:
-			x.tags, err = hop.FromHub(x.r.Header, peer.Group, func(cluster string) bool {
-				return x.g.cfg.Vouches != nil && x.g.cfg.Vouches(peer, cluster)
-			}, x.self, x.table.limits)
-		default:
-			x.tags, err = hop.FromPeer(x.r.Header, peer.Group, peer.Cluster, x.self, x.table.limits)
-		}
-		if err == nil && hop.ReservedAuthority(x.r.Host) {
-			return fail(reasonReservedHost, fmt.Sprintf("host %q came through a tunnel", x.r.Host), remedies[reasonReservedHost])
-		}
-	} else {
-		var stripped int
-		x.tags, stripped, err = hop.FromWorkload(x.r.Header, x.r.Host, x.self, x.table.limits)
-		x.g.cfg.Metrics.Stripped(stripped)
-	}
-	if err != nil {
-		return hopFailure(err)
-	}
-	x.trace = telemetry.TraceOf(x.r.Header)
-	if f := x.framing(); f != nil {
-		return f
-	}
-	switch {
-	case x.r.Method == http.MethodConnect, x.r.Method == http.MethodTrace, x.r.Method == "TRACK":
-		return fail(reasonMethod, "method "+x.r.Method, remedies[reasonMethod]) // THREATS TH-I2
-	case upgrades(x.r.Header):
-		return fail(reasonUpgrade, fmt.Sprintf("upgrade to %q", x.r.Header.Get("Upgrade")), remedies[reasonUpgrade])
-	}
-	return nil
-}
-
-// framing refuses what HTTP/2 does not allow and Go's server lets through (RFC 9113 §8.2.2, §8.3.1): a next hop that
-// speaks HTTP/1.1 might act on it (THREATS TH-T1).
-func (x *exchange) framing() *failure {
-	h := x.r.Header
-	if host, ok := h["Host"]; ok {
-		if len(host) != 1 || !strings.EqualFold(host[0], x.r.Host) {
-			return fail(reasonMalformed, fmt.Sprintf("authority %q, host %q", x.r.Host, host), "send one host")
-		}
-		delete(h, "Host")
-	}
-	if x.r.ProtoMajor < 2 || x.from.tunnel() {
-		return nil
-	}
-	for _, name := range []string{"Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade"} {
-		if _, ok := h[name]; ok {
-			return fail(reasonMalformed, "field "+name+" in HTTP/2", "leave connection-specific fields out")
-		}
-	}
-	if te := h["Te"]; len(te) > 1 || len(te) == 1 && te[0] != "trailers" {
-		return fail(reasonMalformed, "a TE other than trailers in HTTP/2", "leave connection-specific fields out")
-	}
-	return nil
-}
-
-// upgrades reports whether another protocol is asked for. An offer of h2c is passed over, as any server may (RFC 9110
-// §7.8): Java's client makes one with every first request.
-func upgrades(h http.Header) bool {
-	for _, line := range h["Upgrade"] {
-		for protocol := range strings.SplitSeq(line, ",") {
-			if p := strings.TrimSpace(protocol); p != "" && !strings.EqualFold(p, "h2c") {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// identify names the caller. At a tunnel the peer has done it.
-func (x *exchange) identify() *failure {
-	if x.from.tunnel() {
-		return nil
-	}
-	// Whatever it says, it is meant for us and goes no further (RFC 9110 §11.7.2).
-	defer x.r.Header.Del("Proxy-Authorization")
-	if x.g.cfg.Identify == nil {
-		return nil
-	}
-	subject, err := x.g.cfg.Identify(x.r)
-	if err != nil {
-		f := fail(reasonIdentityInvalid, err.Error(), remedies[reasonIdentityInvalid])
-		if errors.Is(err, ErrIdentityUnavailable) {
-			f.reason, f.remedy = reasonIdentityUnavailable, ""
-		}
-		f.cause = err
-		return f
-	}
-	x.tags.Subject = subject
-	return nil
 }
 
 // decide asks the table.
@@ -317,17 +206,6 @@ func (x *exchange) fail(f *failure) {
 	x.refused(f)
 }
 
-// refused keeps the failure for `penstock why`.
-func (x *exchange) refused(f *failure) {
-	l := x.labels()
-	x.g.cfg.Refusals.Add(control.Refusal{
-		RequestID: x.tags.RequestID, Time: x.start, Gateway: x.g.cfg.Name,
-		Cluster: l.Cluster, Namespace: l.Namespace, ServiceAccount: l.ServiceAccount, Proof: string(x.tags.Subject.Proof),
-		Method: x.r.Method, Host: x.host, Path: x.r.URL.EscapedPath(), Route: l.Route, Backend: l.Backend,
-		Status: x.status, Reason: f.reason, Detail: f.detail, Remedy: f.remedy,
-	})
-}
-
 // end gives back what the exchange holds, and records it. It also is where panics end.
 func (x *exchange) end() {
 	defer x.g.active.Add(-1)
@@ -348,7 +226,7 @@ func (x *exchange) end() {
 		}
 		x.slot.leave()
 	}
-	if v != nil && v != http.ErrAbortHandler {
+	if v != nil && !aborts(v) {
 		x.g.cfg.Metrics.Panicked()
 		x.g.cfg.Log.Error("panic in the request handler", "requestId", x.tags.RequestID, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 		if x.answering {
@@ -366,39 +244,10 @@ func (x *exchange) end() {
 	}
 }
 
-// record counts and logs the exchange.
-func (x *exchange) record() {
-	took := time.Since(x.start)
-	l := x.labels()
-	x.g.cfg.Metrics.Answered(l, x.status, took, x.counts.Attempts)
-	e := telemetry.Entry{
-		Time: x.start, RequestID: x.tags.RequestID, Gateway: x.g.cfg.Name, Labels: l, Proof: string(x.tags.Subject.Proof),
-		Method: x.r.Method, Host: x.host, Path: x.r.URL.EscapedPath(), Status: x.status, Reason: x.reason,
-		Attempts: x.counts.Attempts, Connects: x.counts.Connects, Hops: len(x.tags.Path),
-		BytesOut: x.bytesOut, Headers: x.headers, Took: took, Truncated: x.truncated,
-	}
-	if x.trace != (telemetry.Trace{}) {
-		e.TraceID = x.trace.ID()
-	}
-	if x.content != nil {
-		e.BytesIn = x.content.read.Load()
-	}
-	x.g.cfg.AccessLog.Log(e)
-}
-
-func (x *exchange) labels() telemetry.Labels {
-	s := x.tags.Subject
-	l := telemetry.Labels{Namespace: s.Namespace, ServiceAccount: s.ServiceAccount, Cluster: s.Cluster}
-	if x.Listener != nil {
-		l.Gateway = x.Listener.Gateway
-	}
-	if x.Rule != nil {
-		l.Route = x.Rule.Route.Namespace + "/" + x.Rule.Route.Name
-	}
-	if x.Backend != nil {
-		l.Backend = x.Backend.Key
-	}
-	return l
+// aborts reports whether a panic is the one that cuts a response off.
+func aborts(v any) bool {
+	err, ok := v.(error)
+	return ok && errors.Is(err, http.ErrAbortHandler)
 }
 
 // ended tells why a request ended by itself: our own time, or its client. nil: it did not.
@@ -410,13 +259,4 @@ func (x *exchange) ended() *failure {
 		return fail(reasonClientGone, "the client is gone", "")
 	}
 	return nil
-}
-
-// hostOf is the host of an authority, in lower case, without port and final dot.
-func hostOf(authority string) string {
-	host := authority
-	if h, _, err := net.SplitHostPort(authority); err == nil {
-		host = h
-	}
-	return strings.ToLower(strings.TrimSuffix(host, "."))
 }

@@ -235,8 +235,10 @@ func TestTunnelIntake(t *testing.T) {
 		{"a tagged request of a spoke passes", &spokePeer, func(t testing.TB) http.Header { return tagged(t, nil) }, target, 200, ""},
 		{"a request without peer is refused", nil, func(t testing.TB) http.Header { return tagged(t, nil) }, target, 403, "no-peer"},
 		{"a request without tags is refused", &spokePeer, func(testing.TB) http.Header { return http.Header{} }, target, 400, "malformed"},
-		{"a path that does not end with the peer is forged", &tunnel.Peer{ID: tunnel.ID{Role: tunnel.RoleSpoke, Cluster: "east", Group: "cccc"}},
-			func(t testing.TB) http.Header { return tagged(t, nil) }, target, 403, "hop-forged"},
+		{
+			"a path that does not end with the peer is forged", &tunnel.Peer{ID: tunnel.ID{Role: tunnel.RoleSpoke, Cluster: "east", Group: "cccc"}},
+			func(t testing.TB) http.Header { return tagged(t, nil) }, target, 403, "hop-forged",
+		},
 		{"our own group on the path is a loop", &spokePeer, func(t testing.TB) http.Header {
 			return tagged(t, func(tags *hop.Tags) {
 				tags.Path = append([]hop.Entry{{Group: hubID.Group, Instance: "x"}}, tags.Path...)
@@ -252,8 +254,10 @@ func TestTunnelIntake(t *testing.T) {
 			return tagged(t, func(tags *hop.Tags) { tags.Subject.Cluster = "east" })
 		}, target, 200, ""},
 		{"another name under penstock.internal is refused", &spokePeer, func(t testing.TB) http.Header { return tagged(t, nil) }, "http://x.penstock.internal/", 403, "reserved-host"},
-		{"a caller without grant is refused", &tunnel.Peer{ID: tunnel.ID{Role: tunnel.RoleSpoke, Cluster: "west", Group: spokeID.Group}},
-			func(t testing.TB) http.Header { return tagged(t, nil) }, target, 403, "not-granted"},
+		{
+			"a caller without grant is refused", &tunnel.Peer{ID: tunnel.ID{Role: tunnel.RoleSpoke, Cluster: "west", Group: spokeID.Group}},
+			func(t testing.TB) http.Header { return tagged(t, nil) }, target, 403, "not-granted",
+		},
 		{"an unknown entry looks the same", &spokePeer, func(t testing.TB) http.Header { return tagged(t, nil) }, "http://nothing.billing.svc.clusterset.local/", 403, "not-granted"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -68,7 +68,7 @@ func NewListeners(cfg ListenersConfig) (*Listeners, error) {
 		cfg.Address = "127.0.0.1"
 	}
 	if _, err := netip.ParseAddr(cfg.Address); err != nil {
-		return nil, fmt.Errorf("gateway: listen address %q is no IP address; write e.g. 127.0.0.1 or ::", cfg.Address)
+		return nil, fmt.Errorf("gateway: listen address %q is no IP address; write for example 127.0.0.1", cfg.Address)
 	}
 	if cfg.DrainTime == 0 {
 		cfg.DrainTime = defaultDrainTime
