@@ -77,7 +77,7 @@ func matches(want, got string) bool {
 	for i, p := range parts {
 		parts[i] = regexp.QuoteMeta(p)
 	}
-	return regexp.MustCompile(`(?s)^`+strings.Join(parts, ".*")+`$`).MatchString(strings.TrimSpace(got))
+	return regexp.MustCompile(`(?s)^` + strings.Join(parts, ".*") + `$`).MatchString(strings.TrimSpace(got))
 }
 
 func TestTheReadmesTourRunsAgainstTheDemo(t *testing.T) {
