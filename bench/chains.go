@@ -20,6 +20,7 @@ type site struct {
 	upstream string // address
 	pid      int    // of the upstream
 	profiles bool   // our gateways offer CPU profiles
+	keep     bool   // the folder stays
 	procs    *processes
 }
 
@@ -108,9 +109,12 @@ func openSite(bin string, profiles bool) (s *site, err error) {
 	return s, nil
 }
 
-// close ends the upstream and removes the folder.
+// close ends the upstream and removes the folder, unless somebody wants to read the logs in it.
 func (s *site) close() {
 	s.procs.stop()
+	if s.keep {
+		return
+	}
 	_ = os.RemoveAll(s.dir) // it is a temporary one
 }
 

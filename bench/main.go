@@ -27,6 +27,7 @@ func main() {
 	flag.IntVar(&cfg.rounds, "rounds", 1, "rounds through all chains; the report shows medians")
 	flag.StringVar(&cfg.out, "out", "", "file to write the report to (Markdown)")
 	flag.StringVar(&cfg.profiles, "profiles", "", "folder for CPU profiles of our spoke and hub under the closed loop")
+	flag.BoolVar(&cfg.keep, "keep", false, "keep the folder with logs, configuration and keys of the run")
 	flag.StringVar(&p.dir, "certs", "", "with -role: folder with certificates and the upstream's key")
 	flag.StringVar(&p.next, "next", "", "with -role: address of the next hop")
 	flag.Parse()

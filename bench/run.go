@@ -24,6 +24,7 @@ type config struct {
 	rounds   int
 	out      string // "": no report
 	profiles string // "": none
+	keep     bool   // the folder with logs stays
 	command  string // as it was called, for the report
 }
 
@@ -63,6 +64,9 @@ func run(ctx context.Context, cfg config, progress io.Writer) error {
 		return err
 	}
 	defer site.close()
+	if site.keep = cfg.keep; cfg.keep {
+		fmt.Fprintln(progress, "logs are in", site.dir)
+	}
 	seen := make([][]figures, len(chains))
 	for round := range cfg.rounds {
 		for i, c := range chains {
