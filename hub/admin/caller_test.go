@@ -165,6 +165,7 @@ func TestWhoMayCallOverTLS(t *testing.T) {
 		{"a token in another header does not help", nil, http.Header{"Proxy-Authorization": {"Bearer " + aliceToken}}, 401, ""},
 		{"who has a certificate of the client CA may", clients.issue(t), nil, 201, "certificate:CN=alice"},
 		{"a bad token beside a good certificate may not", clients.issue(t), bearer("tok-canary-eve"), 401, ""},
+		{"two tokens beside a good certificate may not", clients.issue(t), bearer(aliceToken, aliceToken), 401, ""},
 		{"a certificate of another CA may not", newCA(t, "others").issue(t), nil, 0, ""},
 		{"an expired certificate may not", clients.issue(t, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }), nil, 0, ""},
 		{"a certificate for servers may not", clients.issue(t, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }), nil, 0, ""},
@@ -222,8 +223,8 @@ func TestWhoMayCallOverTLS(t *testing.T) {
 			}
 		})
 	}
-	if n := strings.Count(w.log.String(), "admin caller refused"); n != 13 {
-		t.Errorf("%d refused callers were written down, want 13", n)
+	if n := strings.Count(w.log.String(), "admin caller refused"); n != 14 {
+		t.Errorf("%d refused callers were written down, want 14", n)
 	}
 }
 

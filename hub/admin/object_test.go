@@ -161,21 +161,24 @@ spec:
 		{"an unknown field", strings.Replace(grantYAML, "to:", "too: 1\n  to:", 1), 1, 422, "EgressGrant ai/openai"},
 		{"a schema that is broken", strings.Replace(grantYAML, "from: [{namespaces: [team-a]}]", "from: []", 1), 1, 422, "EgressGrant ai/openai"},
 		{"an object twice", backendYAML, 1, 422, "Backend ai/openai"},
-		{"a Backend that would not be accepted", strings.NewReplacer("name: openai", "name: inside", "api.example.com", "db.ai.svc").Replace(backendYAML), 1, 422, "Backend ai/inside"},
+		{"a hostname that the schema refuses", strings.NewReplacer("name: openai", "name: inside", "api.example.com", "db.ai.svc").Replace(backendYAML), 1, 422, "Backend ai/inside"},
+		{"a hostname that leads back to the hub", strings.NewReplacer("name: openai", "name: self", "api.example.com", "hub.example.com").Replace(backendYAML), 1, 422, "Backend ai/self"},
+		{"a change that would not be accepted any more", strings.NewReplacer("name: openai", "name: there", "api.example.com", "hub.example.com").Replace(backendYAML), 1, 422, "Backend ai/there"},
 		{"an object of another owner", strings.Replace(grantYAML, "name: openai", "name: theirs", 1), 0, 409, ""},
 		{"a reference that does not resolve yet is none of these", gateway, 0, 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
 			w.apply("folder", strings.Replace(grantYAML, "name: openai", "name: theirs", 1))
+			w.apply(admin.OwnerCLI, strings.Replace(backendYAML, "name: openai", "name: there", 1))
 			c := w.client()
-			_, err := c.Apply(t.Context(), manifestsOf("a.yaml", backendYAML, "bad.yaml", tt.bad))
+			_, err := c.Apply(t.Context(), manifestsOf("a.yaml", backendYAML, "z.yaml", tt.bad))
 			list, listErr := c.Objects(t.Context(), "Backend", "")
 			if listErr != nil {
 				t.Fatal(listErr)
 			}
 			if tt.status == 0 {
-				if err != nil || len(list.Items) != 1 {
+				if err != nil || len(list.Items) != 2 {
 					t.Fatalf("apply: %#v, %d Backends, want success", err, len(list.Items))
 				}
 				return
@@ -185,15 +188,15 @@ spec:
 				code = admin.CodeOwned
 			}
 			e := wantError(t, "apply", err, tt.status, code)
-			if len(list.Items) != 0 {
-				t.Error("a part was written")
+			if len(list.Items) != 1 || strings.Contains(string(list.Items[0].Manifest), "hub.example.com") {
+				t.Errorf("a part was written: %s", list.Items)
 			}
 			if len(e.Findings) < tt.findings || tt.findings == 0 && len(e.Findings) > 0 || e.Remedy == "" {
 				t.Fatalf("findings = %+v, want %d", e.Findings, tt.findings)
 			}
 			for _, f := range e.Findings {
-				if f.File != "bad.yaml" || f.Object != tt.object && f.Object != "" || f.Message == "" || f.Reason == "" || f.Line == 0 {
-					t.Errorf("finding = %+v, want one about %q of bad.yaml with a line", f, tt.object)
+				if f.File != "z.yaml" || f.Object != tt.object && f.Object != "" || f.Message == "" || f.Reason == "" || f.Line == 0 {
+					t.Errorf("finding = %+v, want one about %q of z.yaml with a line", f, tt.object)
 				}
 			}
 			if tt.status == 409 && (!strings.Contains(e.Message, `"folder"`) || !strings.Contains(e.Message, `"cli"`)) {

@@ -202,7 +202,7 @@ func (h *fakeHub) Why(_ context.Context, id string) []control.Refusal { return h
 func (h *fakeHub) Instances(cluster string) []admin.Instance { return h.instances[cluster] }
 
 func (h *fakeHub) Options() manifest.Options {
-	return manifest.Options{Controller: manifest.HubController, Catalog: true}
+	return manifest.Options{Controller: manifest.HubController, Catalog: true, OwnNames: []string{"hub.example.com"}}
 }
 
 // codec seals Secrets; the same Secret twice gives the same bytes.

@@ -344,6 +344,9 @@ func TestAdmitLooksPastTheWatchOnce(t *testing.T) {
 		stranger := spoke
 		stranger.Group = newGroup()
 		wantStanding(t, "a group that nobody has", behind, stranger, false)
+		foreign := spoke
+		foreign.TrustDomain = "example.org"
+		wantStanding(t, "the same names in another trust domain", behind, foreign, false)
 
 		w.catalog.Fail(true)
 		defer w.catalog.Fail(false)

@@ -184,6 +184,14 @@ func TestAClonedInstanceLocksBoth(t *testing.T) {
 			_, err := r.Reissue(t.Context(), clone.recoverRequest(newKey(t)))
 			return err
 		}},
+		{"when the clone lies about its generation at the join endpoint", func(t *testing.T, r *Registry, honest, clone *gateway) error {
+			if err := honest.renew(r); err != nil {
+				t.Fatal(err)
+			}
+			clone.last.Generation = 1000
+			_, err := r.Reissue(t.Context(), clone.recoverRequest(newKey(t)))
+			return err
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			simulate(t, func(t *testing.T, w *world) {
