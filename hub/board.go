@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -61,6 +62,30 @@ func (b *board) read(cluster string) (posted, view, <-chan struct{}) {
 		b.views[cluster] = v
 	}
 	return b.state, v, b.changed
+}
+
+// hubs that are advertised now.
+func (b *board) hubs() []control.Hub {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.state.hubs
+}
+
+// awaitHubs waits until a hub is advertised and reports whether one is; ctx ends the wait.
+func (b *board) awaitHubs(ctx context.Context) bool {
+	for {
+		b.mu.Lock()
+		hubs, changed := b.state.hubs, b.changed
+		b.mu.Unlock()
+		if len(hubs) > 0 {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-changed:
+		}
+	}
 }
 
 // reports is what the connected spokes said last, by instance. Safe for concurrent use.

@@ -284,13 +284,15 @@ func (h *hub) hello() control.Hello {
 	}
 }
 
-// ready: a snapshot is served, and no drain has begun.
+// ready: a snapshot is served, spokes are told where the tunnels are, and no drain has begun.
 func (h *hub) ready() error {
 	switch {
 	case h.draining.Load():
 		return errors.New("draining")
 	case h.served.Load() == nil:
 		return errors.New("the catalog has not been read yet")
+	case len(h.board.hubs()) == 0:
+		return errors.New("no hub is advertised yet")
 	}
 	return nil
 }
@@ -319,8 +321,12 @@ func (h *hub) joinAddresses() []string {
 	return []string{"https://" + h.joining.Addr().String()}
 }
 
-// serveJoin serves the HTTPS join endpoint.
+// serveJoin serves the HTTPS join endpoint, once a hub is advertised: a spoke that joined before that would have been told
+// of no hub, and would have nobody to ask again.
 func (h *hub) serveJoin(ctx context.Context) error {
+	if !h.board.awaitHubs(ctx) {
+		return nil
+	}
 	srv := &http.Server{
 		Handler: h.registry.JoinHandler(), TLSConfig: h.registry.JoinTLS(), MaxHeaderBytes: 16 << 10,
 		ReadTimeout: 20 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 30 * time.Second,
