@@ -45,13 +45,19 @@ var remedies = map[string]string{
 	reasonCredentialHost:     "add the destination to spec.hosts of the Credential, if it may go there",
 	reasonPanic:              "this is a bug; report it with the log of this request id",
 
-	string(route.BadPath):         "send the path without dot segments and with valid escapes",
-	string(route.NoListener):      "add a listener with this host name, or call another host",
-	string(route.NoRoute):         "add a route for this host, path and method",
-	string(route.NoBackend):       "look at ResolvedRefs of the route; give one of its backends a weight above 0",
-	string(route.RefusedByGuard):  "change the guard that the detail names, or the request",
-	string(route.UnknownFilter):   "install the filter's FilterDefinition and its code, or take the filter out",
-	string(route.IdentityTooWeak): "let the workload send its service account token, or set sourceIP: Trusted on the Cluster or minIdentity on the Backend",
+	reasonNoPeer:              "send requests to a workload listener; only gateways speak to this one",
+	reasonNoControl:           "this gateway is no hub; point the spoke at one",
+	reasonIdentityUnavailable: "look at what checks identities, and try again",
+
+	string(route.NotGranted):       "add the caller to an EgressGrant in the namespace of the Backend",
+	string(route.ClusterSuspended): "penstock cluster resume, or spec.suspended of the Cluster object",
+	string(route.BadPath):          "send the path without dot segments and with valid escapes",
+	string(route.NoListener):       "add a listener with this host name, or call another host",
+	string(route.NoRoute):          "add a route for this host, path and method",
+	string(route.NoBackend):        "look at ResolvedRefs of the route; give one of its backends a weight above 0",
+	string(route.RefusedByGuard):   "change the guard that the detail names, or the request",
+	string(route.UnknownFilter):    "install the filter's FilterDefinition and its code, or take the filter out",
+	string(route.IdentityTooWeak):  "let the workload send its service account token, or set sourceIP: Trusted on the Cluster or minIdentity on the Backend",
 }
 
 // Explain says in full why a decision refuses a request, and what to change so that it does not. Both are for operators,
