@@ -6,6 +6,8 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -20,6 +22,7 @@ var version = "dev"
 func main() {
 	config := flag.String("config", "spoke.yaml", "configuration file")
 	flag.Parse()
+	log.SetOutput(io.Discard) // net/http writes what a peer sent there; all that is ours goes through slog
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	cfg, err := configv1alpha1.LoadSpoke(*config)
