@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -147,5 +148,32 @@ func TestUpgradeNeedsBothFields(t *testing.T) {
 		if got := upgrade(tc.h); got != tc.want {
 			t.Errorf("%s: upgrade = %q, want %q", tc.name, got, tc.want)
 		}
+	}
+}
+
+// TestHalfOpen: a handshake counts until it has ended, one way or the other. // F-50
+func TestHalfOpen(t *testing.T) {
+	var h halfOpen
+	var opened context.Context
+	for range manyHalfOpen + 1 {
+		if h.crowded(nil) {
+			t.Fatal("sources must prove their address too early")
+		}
+		opened = h.begin(t.Context())
+	}
+	ctx, fail := context.WithCancel(t.Context())
+	failed := h.begin(ctx)
+	if !h.crowded(nil) {
+		t.Errorf("%d handshakes and no proof of address wanted", h.n.Load())
+	}
+	h.opened(opened)
+	h.opened(opened)
+	fail()
+	<-failed.Done()
+	for h.n.Load() != manyHalfOpen {
+		runtime.Gosched()
+	}
+	if h.crowded(nil) {
+		t.Error("sources must prove their address with few handshakes left")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -258,22 +259,16 @@ func TestExpectContinue(t *testing.T) {
 					t.Errorf("a refusal took %v: somebody waited for content that never comes", took)
 				}
 				events <- strconv.Itoa(res.StatusCode) + " " + got
-				close(events)
-				if all := slices.Collect(values(events)); !slices.Equal(all, tc.want) {
+				synctest.Wait()
+				var all []string
+				for len(events) > 0 {
+					all = append(all, <-events)
+				}
+				if !slices.Equal(all, tc.want) {
 					t.Errorf("events = %q, want %q", all, tc.want)
 				}
 			})
 		})
-	}
-}
-
-func values[T any](c <-chan T) func(func(T) bool) {
-	return func(yield func(T) bool) {
-		for v := range c {
-			if !yield(v) {
-				return
-			}
-		}
 	}
 }
 
@@ -741,6 +736,40 @@ func TestRequestThatCannotBeWritten(t *testing.T) {
 		}
 		if strings.Contains(err.Error(), "a\nb") {
 			t.Errorf("error %q quotes the value", err)
+		}
+	})
+}
+
+// TestDeadlinesOfTheHandler end with their exchange.
+func TestDeadlinesOfTheHandler(t *testing.T) {
+	served(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/timed" {
+			rc := http.NewResponseController(w)
+			if err := errors.Join(rc.SetReadDeadline(time.Now().Add(time.Second)), rc.SetWriteDeadline(time.Now().Add(time.Second)),
+				rc.EnableFullDuplex()); err != nil {
+				t.Errorf("ResponseController: %v", err)
+			}
+			if n, err := r.Body.Read(make([]byte, 10)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("Read = %d, %v, want the deadline", n, err)
+			}
+			if err := rc.SetWriteDeadline(time.Now().Add(time.Minute)); err != nil {
+				t.Error(err)
+			}
+		}
+		io.Copy(w, io.MultiReader(strings.NewReader("done")))
+	}, func(t *testing.T, w *tunneltest.World, c *tunneltest.Spoke) {
+		pr, pw := io.Pipe()
+		go func() {
+			time.Sleep(1500 * time.Millisecond)
+			pw.Close()
+		}()
+		if _, body := do(t, c, post(t, "/timed", pr)); body != "done" {
+			t.Errorf("answer %q", body)
+		}
+		before := c.Stats().Streams
+		time.Sleep(10 * time.Second)
+		if _, body := do(t, c, post(t, "/", strings.NewReader("x"))); body != "done" || c.Stats().Streams != before {
+			t.Errorf("answer %q on %d new streams, want done on the same", body, c.Stats().Streams-before)
 		}
 	})
 }

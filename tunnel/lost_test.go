@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -302,13 +303,13 @@ func TestSessionEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := tunneltest.New(t)
 		cfg, _ := w.Config("east")
-		running, runs := 0, 0
+		var running, runs atomic.Int32
 		cfg.Session = func(ctx context.Context, _ tunnel.Hub, _ http.RoundTripper) error {
-			if running++; running > 1 {
+			if running.Add(1) > 1 {
 				t.Error("two Sessions at a time")
 			}
-			defer func() { running-- }()
-			runs++
+			defer running.Add(-1)
+			runs.Add(1)
 			select {
 			case <-ctx.Done():
 			case <-time.After(20 * time.Second):
@@ -316,11 +317,11 @@ func TestSessionEnds(t *testing.T) {
 			return nil
 		}
 		c := w.Start(t, cfg)
-		load := startLoad(t, c, 4, 10*time.Millisecond)
+		load := startLoad(t, c, 4, 100*time.Millisecond)
 		time.Sleep(90 * time.Second)
 		load.stop(t)
-		if runs < 4 || runs > 5 {
-			t.Errorf("%d Sessions in 90 s, want one per 20 s", runs)
+		if n := runs.Load(); n < 4 || n > 5 {
+			t.Errorf("%d Sessions in 90 s, want one per 20 s", n)
 		}
 	})
 }

@@ -38,6 +38,7 @@ type response struct {
 	left     int64       // of a declared content-length; -1: unknown
 	headOut  bool        // the final head went out
 	flushing bool        // from the first Flush on
+	timed    atomic.Bool // the handler has set a deadline
 	raw      atomic.Bool // the protocol was switched; read without mu, so that a blocked Write does not stop a Read
 	over     bool        // the handler has returned
 	kept     *[]byte     // content kept back
@@ -194,10 +195,16 @@ func (w *response) FlushError() error {
 }
 
 // SetReadDeadline is for http.ResponseController. A body that ran into it can be read on after a new one.
-func (w *response) SetReadDeadline(t time.Time) error { return w.x.str.SetReadDeadline(t) }
+func (w *response) SetReadDeadline(t time.Time) error {
+	w.timed.Store(true)
+	return w.x.str.SetReadDeadline(t)
+}
 
 // SetWriteDeadline is for http.ResponseController. A response that ran into it cannot be completed.
-func (w *response) SetWriteDeadline(t time.Time) error { return w.x.str.SetWriteDeadline(t) }
+func (w *response) SetWriteDeadline(t time.Time) error {
+	w.timed.Store(true)
+	return w.x.str.SetWriteDeadline(t)
+}
 
 // EnableFullDuplex is for http.ResponseController: exchanges always are.
 func (w *response) EnableFullDuplex() error { return nil }
@@ -334,7 +341,9 @@ func (w *response) finish() (again bool) {
 		w.x.str.CancelRead(codeNoError)
 		return false
 	}
-	w.x.str.SetDeadline(time.Time{}) // the handler's
+	if w.timed.Load() {
+		w.x.str.SetDeadline(time.Time{})
+	}
 	return true
 }
 

@@ -41,7 +41,6 @@ func (x *serverExchange) serve(base context.Context) (again bool) {
 		return false
 	}
 	defer srv.gate.leave()
-	srv.counts.exchanges.Add(1)
 	ctx, cancel := context.WithCancel(base)
 	defer cancel()
 	w := &response{x: x, header: make(http.Header), mu: newWaitLock(), body: requestBody{mu: newWaitLock()}}
@@ -51,6 +50,7 @@ func (x *serverExchange) serve(base context.Context) (again bool) {
 		x.str.CancelRead(codeMalformed)
 		return false
 	}
+	srv.counts.exchanges.Add(1)
 	req = req.WithContext(ctx)
 	w.body.req = req
 	return x.handle(w, req) && w.finish()

@@ -4,7 +4,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go/testutils/simnet"
@@ -60,12 +62,24 @@ func (n *network) setCut(a netip.Addr, cut bool) {
 	n.cut[a] = cut
 }
 
+// entrance keeps a node out of the router until its link has started: packets for an address that comes back are on
+// their way already.
+type entrance struct {
+	*network
+	receiver simnet.PacketReceiver
+}
+
+// AddNode implements simnet.Router.
+func (e *entrance) AddNode(_ net.Addr, receiver simnet.PacketReceiver) { e.receiver = receiver }
+
 // listen adds a node. Each has a network of its own around the common router, since a simnet starts once.
 func (n *network) listen(addr netip.AddrPort) net.PacketConn {
-	sim := &simnet.Simnet{Router: n}
+	door := &entrance{network: n}
+	sim := &simnet.Simnet{Router: door}
 	pc := sim.NewEndpoint(net.UDPAddrFromAddrPort(addr), n.settings)
 	_ = sim.Start() // never fails
-	return &node{SimConn: pc, leave: sync.OnceFunc(func() {
+	n.AddNode(pc.LocalAddr(), door.receiver)
+	return &node{SimConn: pc, network: n, leave: sync.OnceFunc(func() {
 		n.RemoveNode(pc.LocalAddr())
 		_ = sim.Close() // never fails
 	})}
@@ -74,10 +88,28 @@ func (n *network) listen(addr netip.AddrPort) net.PacketConn {
 // node is a socket that takes its link with it when it is closed.
 type node struct {
 	*simnet.SimConn
-	leave func()
+	network *network
+	closed  atomic.Bool
+	leave   func()
+}
+
+// maxPacketBytes of the simulated network, as simnet has it.
+const maxPacketBytes = 1400
+
+// WriteTo hands the packet over at once, where simnet queues it and forgets it when the socket is closed: a datagram
+// that was sent before Close is on its way.
+func (n *node) WriteTo(p []byte, to net.Addr) (int, error) {
+	switch {
+	case n.closed.Load():
+		return 0, net.ErrClosed
+	case len(p) <= maxPacketBytes:
+		return len(p), n.network.SendPacket(simnet.Packet{From: n.LocalAddr(), To: to, Data: slices.Clone(p)})
+	}
+	return len(p), nil // lost
 }
 
 func (n *node) Close() error {
+	n.closed.Store(true)
 	err := n.SimConn.Close()
 	n.leave()
 	return err

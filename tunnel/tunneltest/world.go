@@ -212,8 +212,9 @@ type Spoke struct {
 	*tunnel.Client
 	Identity *Identity
 
-	stop context.CancelFunc
-	done chan struct{}
+	lanes int
+	stop  context.CancelFunc
+	done  chan struct{}
 }
 
 // Config is that of a spoke of cluster name; a test changes it before Start.
@@ -249,11 +250,11 @@ func (w *World) Config(name string) (tunnel.ClientConfig, *Identity) {
 	return cfg, id
 }
 
-// Start runs a Client with that config, told of all hubs, and a watch as its Session if it has none. It returns when
-// nothing moves any more: in a whole network, when the tunnels are up.
+// Start runs a Client with that config, told of all hubs, and a watch as its Session if it has none. It returns when the
+// tunnels are up, or after the time that they need in a network without faults.
 func (w *World) Start(t testing.TB, cfg tunnel.ClientConfig) *Spoke {
 	t.Helper()
-	s := &Spoke{done: make(chan struct{})}
+	s := &Spoke{lanes: max(1, cfg.Lanes), done: make(chan struct{})}
 	if cfg.Session == nil {
 		cfg.Session = func(ctx context.Context, hub tunnel.Hub, rt http.RoundTripper) error {
 			return watch(ctx, rt, func() { s.Drain(hub.Name) })
@@ -274,12 +275,27 @@ func (w *World) Start(t testing.TB, cfg tunnel.ClientConfig) *Spoke {
 		}
 	}()
 	t.Cleanup(s.Stop)
-	const rounds = 50 // of the latency: handshake, hello, and again after a lost packet
 	for range rounds {
 		time.Sleep(w.opts.latency + time.Millisecond)
-		synctest.Wait()
+		if s.up() {
+			break
+		}
 	}
+	synctest.Wait()
 	return s
+}
+
+// rounds of the latency that a tunnel gets to come up: handshake, hello, and again after a lost packet.
+const rounds = 50
+
+// up reports whether every lane to every hub is there.
+func (s *Spoke) up() bool {
+	for _, hub := range s.Status() {
+		if hub.State != "ready" || hub.Lanes < s.lanes {
+			return false
+		}
+	}
+	return true
 }
 
 // Dial runs a Client for a spoke of cluster name; see Start.
