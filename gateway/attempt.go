@@ -98,7 +98,12 @@ func (x *exchange) attempt(out *http.Request, left, shares int) (*http.Response,
 	timer := time.AfterFunc(retry.PerTry(configured, x.clock.left(), shares), func() { cancel(errPerTry) })
 	before := x.executed
 	x.executed = true
+	x.g.wire.Add(1)
 	res, err := x.g.cfg.Endpoint.RoundTrip(req, x.backendAt(req.Host))
+	var known *endpoint.Error
+	if errors.As(err, &known) && !known.Sent {
+		x.g.wire.Add(-1)
+	}
 	if counted(err) {
 		x.counts.Attempts++
 	}

@@ -69,6 +69,8 @@ type Gateway struct {
 	table atomic.Pointer[table]
 	// active counts requests in the handler, control exchanges not among them.
 	active atomic.Int64
+	// wire counts attempts towards the outside that were, or still may be, sent.
+	wire   atomic.Int64
 	bodies *retry.Pool
 	// peer is tunnel.PeerFrom; tests put another one in.
 	peer func(context.Context) (tunnel.Peer, bool)
@@ -146,6 +148,10 @@ func (g *Gateway) Use(s *route.Snapshot) {
 
 // Snapshot that is served now; never nil.
 func (g *Gateway) Snapshot() *route.Snapshot { return g.table.Load().snapshot }
+
+// Attempts towards the outside since the start whose head was, or still may be, sent. Endpoint.Sent beyond it is hidden
+// repeats (HOPS-AND-RETRIES B.5); read Sent first.
+func (g *Gateway) Attempts() int64 { return g.wire.Load() }
 
 // SetSelf replaces who this gateway is: its pseudonym once it is known, its keys when they rotate. The group must stay
 // the same.

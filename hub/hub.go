@@ -236,6 +236,8 @@ func (h *hub) run(ctx context.Context) error {
 		Metrics: h.cfg.Observe.Metrics, MetricsHandler: h.metrics.Handler(), Health: h.cfg.Observe.Health,
 		Ready: h.ready, Pprof: h.cfg.Observe.Pprof, Log: h.log,
 	}.Run)
+	h.metrics.Peers(h.peers)
+	h.metrics.HiddenRepeats(gateway.HiddenRepeats(h.endpoint, h.gateway))
 	h.registry.OnChange(h.registryChanged)
 	h.registryChanged()
 	h.log.Info("hub started", "group", h.registry.Group(), "tunnel", h.packet.LocalAddr().String(), "join", h.joining.Addr().String())
@@ -362,6 +364,15 @@ func (h *hub) connected(group string) int {
 		}
 	}
 	return len(instances)
+}
+
+// peers counts connections by cluster.
+func (h *hub) peers() map[string]int {
+	counts := map[string]int{}
+	for _, p := range h.tunnels.Peers() {
+		counts[p.Cluster]++
+	}
+	return counts
 }
 
 // ownAddresses are all the sockets of this replica and the tunnels of all others: dialing one is a loop.

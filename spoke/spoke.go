@@ -233,6 +233,7 @@ func (s *spoke) run(ctx context.Context) error {
 		do(func(ctx context.Context) error { s.parent.keepFresh(ctx, s.tunnels); return nil })
 		s.metrics.Tunnels(s.tunnelStatus)
 	}
+	s.metrics.HiddenRepeats(gateway.HiddenRepeats(s.endpoint, s.gateway))
 	do(telemetry.Serve{
 		Metrics: s.cfg.Observe.Metrics, MetricsHandler: s.metrics.Handler(), Health: s.cfg.Observe.Health,
 		Ready: s.ready, Pprof: s.cfg.Observe.Pprof, Log: s.log,

@@ -387,7 +387,7 @@ func (d *demo) noLeaks(ctx context.Context) error {
 		return err
 	}
 	d.check(len(hits) == 0, "%d files of hubs and spokes (logs, etcd, state, configuration): %d with a key %s", files, len(hits), strings.Join(hits, " "))
-	metrics := 0
+	metrics, hidden := 0, 0
 	for _, address := range []string{hubA, hubB, "127.0.0.21", "127.0.0.22", "127.0.0.23"} {
 		a, err := d.send(ctx, request{gateway: "http://" + address + ":9090", path: "/metrics"})
 		if err != nil {
@@ -398,8 +398,12 @@ func (d *demo) noLeaks(ctx context.Context) error {
 				metrics++
 			}
 		}
+		if !strings.Contains(a.body, "\npenstock_hidden_repeats_total 0\n") {
+			hidden++
+		}
 	}
 	d.check(metrics == 0, "metrics of 5 gateways: %d with a key", metrics)
+	d.check(hidden == 0, "metrics of 5 gateways: %d with repeats that nobody decided", hidden)
 	for _, name := range []string{"east", "west", "hub-b"} {
 		found, scanned, err := memoryHas(d.procs[name].cmd.Process.Pid, d.keys)
 		switch {
