@@ -110,7 +110,7 @@ func freeAddresses(n int) (free []string, err error) {
 		if err != nil {
 			return nil, err
 		}
-		defer l.Close() // at the end of all, so that no two are the same
+		defer func() { _ = l.Close() }() // at the end of all, so that no two are the same
 		free = append(free, l.Addr().String())
 	}
 	return free, nil
