@@ -42,13 +42,14 @@ func (h *hub) acknowledgeOnLease(ctx context.Context) error {
 		return err
 	}
 	for {
-		if s := h.served.Load(); s != nil {
+		if revision := h.servedRevision(); revision > 0 {
 			_, err := h.catalog.Commit(ctx, catalog.Op{
-				Key: catalog.AckKey(h.cfg.Name), Value: strconv.AppendInt(nil, s.revision, 10), Lease: lease,
+				Key: catalog.AckKey(h.cfg.Name), Value: strconv.AppendInt(nil, revision, 10), Lease: lease,
 			})
 			if err != nil {
 				return err
 			}
+			pause(ctx, ackPoll) // so that a burst is acknowledged as one
 		}
 		select {
 		case <-ctx.Done():
@@ -58,6 +59,19 @@ func (h *hub) acknowledgeOnLease(ctx context.Context) error {
 		case <-h.unacknowledged:
 		}
 	}
+}
+
+// servedRevision is the revision up to which everything is served: that of the last translation, or a later one by which
+// nothing changed. 0: nothing is served yet.
+func (h *hub) servedRevision() int64 {
+	s := h.served.Load()
+	if s == nil {
+		return 0
+	}
+	if seen := h.seenAt.Load(); h.changedAt.Load() <= s.revision {
+		return max(s.revision, seen)
+	}
+	return s.revision
 }
 
 // awaitAcks waits until every live replica serves a revision, and returns those that still do not after ackTime.
@@ -78,6 +92,20 @@ func (h *hub) awaitAcks(ctx context.Context, revision int64) (behind []string) {
 
 // behind are the advertised replicas that have not acknowledged a revision.
 func (h *hub) behind(ctx context.Context, revision int64) (names []string, err error) {
+	acked, err := h.acknowledged(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, hub := range h.registry.Hubs() {
+		if acked(hub.Name) < revision {
+			names = append(names, hub.Name)
+		}
+	}
+	return names, nil
+}
+
+// acknowledged tells the revision that each live replica serves; 0: none yet.
+func (h *hub) acknowledged(ctx context.Context) (func(replica string) int64, error) {
 	records, _, err := h.catalog.List(ctx, catalog.AcksPrefix)
 	if err != nil {
 		return nil, err
@@ -88,12 +116,7 @@ func (h *hub) behind(ctx context.Context, revision int64) (names []string, err e
 			acked[r.Key] = n
 		}
 	}
-	for _, hub := range h.registry.Hubs() {
-		if acked[catalog.AckKey(hub.Name)] < revision {
-			names = append(names, hub.Name)
-		}
-	}
-	return names, nil
+	return func(replica string) int64 { return acked[catalog.AckKey(replica)] }, nil
 }
 
 // programmedBy says Programmed only when every live replica serves the revision.

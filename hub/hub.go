@@ -91,6 +91,7 @@ type hub struct {
 	translated, rotated chan struct{}
 	unacknowledged      chan struct{} // wakes acknowledge
 	folderProblems      atomic.Pointer[[]manifest.Problem]
+	changedAt, seenAt   atomic.Int64           // revisions: the last change of an object, the last event that was none
 	adminAddress        atomic.Pointer[string] // of the TLS listener, once it is bound
 }
 

@@ -135,13 +135,16 @@ func (o operator) Status(ctx context.Context) admin.Status {
 	if err != nil && !errors.Is(err, catalog.ErrNotFound) {
 		st.Catalog.Available, st.Catalog.Error = false, err.Error()
 	}
+	acked, err := h.acknowledged(ctx)
+	if err != nil {
+		acked = func(string) int64 { return 0 }
+	}
 	for _, r := range h.registry.Hubs() {
-		replica := admin.Replica{Name: r.Name, Address: r.Address, Zone: r.Zone, Leader: r.Name == string(leader.Value)}
+		replica := admin.Replica{
+			Name: r.Name, Address: r.Address, Zone: r.Zone, Leader: r.Name == string(leader.Value), Revision: acked(r.Name),
+		}
 		if r.Name == h.cfg.Name {
 			replica.Version = h.cfg.Version
-			if s := h.served.Load(); s != nil {
-				replica.Revision = s.revision
-			}
 		}
 		st.Replicas = append(st.Replicas, replica)
 	}

@@ -27,6 +27,7 @@ import (
 const (
 	catalogSource = "catalog"
 	folderOwner   = "folder"
+	builtinOwner  = "builtin"
 	officeName    = "writer"
 )
 
@@ -43,7 +44,11 @@ type served struct {
 // followCatalog serves what the catalog's watch returns, never what was just put (STYLE.md, The pure core).
 func (h *hub) followCatalog(ctx context.Context) error {
 	h.store.follow(ctx, h.catalog, h.log, func(objects []manifest.Object, revision int64) {
+		h.changedAt.Store(revision)
 		h.feed.Objects(catalogSource, objects, nil, revision)
+	}, func(revision int64) {
+		h.seenAt.Store(revision)
+		h.wakeWriter(h.unacknowledged)
 	})
 	return nil
 }
@@ -157,6 +162,7 @@ func (h *hub) write(ctx context.Context) {
 		defer close(done)
 		h.writeStatuses(ctx)
 	}()
+	h.writeBuiltins(ctx)
 	if h.cfg.Manifests == "" {
 		<-ctx.Done()
 	} else {
@@ -164,6 +170,30 @@ func (h *hub) write(ctx context.Context) {
 	}
 	cancel()
 	<-done
+}
+
+// writeBuiltins puts the built-in filter types into the catalog, so that listing FilterDefinitions shows all there are.
+func (h *hub) writeBuiltins(ctx context.Context) {
+	var all []manifest.Object
+	for _, d := range manifest.BuiltinFilterDefinitions() {
+		data, err := json.Marshal(d)
+		if err != nil {
+			panic(err) // plain data
+		}
+		objects, problems := manifest.Parse("builtin", data)
+		for _, p := range problems {
+			h.log.Error("built-in filter definition", "finding", p.String())
+		}
+		all = append(all, objects...)
+	}
+	for ctx.Err() == nil {
+		_, err := h.store.replace(ctx, builtinOwner, all)
+		if err == nil {
+			return
+		}
+		h.log.Warn("built-in filter definitions not written; trying again", "error", err)
+		pause(ctx, 2*time.Second)
+	}
 }
 
 // writeFolder applies the folder, now and after each change. A catalog that is away is tried again.

@@ -105,13 +105,13 @@ func (s *store) Decode(o catalog.Object) (manifest.Object, error) {
 	return m, nil
 }
 
-// follow hands each consistent set of the catalog's manifests to use, with the revision of its last change, until ctx is
-// done. A status that was written is no change. While the catalog is away nothing is handed on, so that what is served
-// stays.
-func (s *store) follow(ctx context.Context, c catalog.Catalog, log *slog.Logger, use func([]manifest.Object, int64)) {
+// follow hands each consistent set of the catalog's manifests to use, with the newest revision among its records, until
+// ctx is done. A status that was written is no change: seen is told its revision. While the catalog is away nothing is
+// handed on, so that what is served stays.
+func (s *store) follow(ctx context.Context, c catalog.Catalog, log *slog.Logger, use func([]manifest.Object, int64), seen func(int64)) {
 	held := map[string]manifest.Object{}
 	var listing map[string]manifest.Object // nil: not in a listing
-	revision := int64(-1)                  // of the last change; -1: use was not called yet
+	revision, began := int64(0), false     // the newest seen; use was called
 	put := func(into map[string]manifest.Object, rec catalog.Record) (changed bool) {
 		old, was := held[rec.Key]
 		now, err := s.read(rec)
@@ -127,6 +127,7 @@ func (s *store) follow(ctx context.Context, c catalog.Catalog, log *slog.Logger,
 	}
 	changed := false
 	for e := range c.Watch(ctx, catalog.ObjectsPrefix) {
+		revision = max(revision, e.Record.Revision)
 		switch e.Type {
 		case catalog.Resync:
 			listing, changed = map[string]manifest.Object{}, false
@@ -146,10 +147,14 @@ func (s *store) follow(ctx context.Context, c catalog.Catalog, log *slog.Logger,
 				held, listing = listing, nil
 			}
 		}
-		if listing != nil || !changed && revision >= 0 {
+		switch {
+		case listing != nil:
+			continue
+		case began && !changed:
+			seen(revision)
 			continue
 		}
-		changed, revision = false, max(e.Revision, e.Record.Revision)
+		changed, began = false, true
 		keys := slices.Sorted(maps.Keys(held))
 		all := make([]manifest.Object, len(keys))
 		for i, k := range keys {
