@@ -408,6 +408,9 @@ func FuzzApply(f *testing.F) {
 		vaults[kind] = fixed(f, valueFor(kind), spec)
 	}
 	f.Fuzz(func(t *testing.T, name1, value1, rawQuery, name2, value2 string) {
+		if got, want := string(appendNormal([]byte("x"), name1)), "x"+normal(name1); got != want {
+			t.Fatalf("two normal forms of %q: %q and %q", name1, got, want)
+		}
 		for kind, v := range vaults {
 			spec := kinds()[kind]
 			req := &http.Request{

@@ -40,6 +40,24 @@ func normal(name string) string {
 	}, strings.TrimSpace(name))
 }
 
+// appendNormal appends the normal form; without garbage for what names mostly are.
+func appendNormal(b []byte, name string) []byte {
+	start := len(b)
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-':
+			b = append(b, c)
+		case 'A' <= c && c <= 'Z':
+			b = append(b, c+'a'-'A')
+		case c == '_' || c == '.':
+			b = append(b, '-')
+		default:
+			return append(b[:start], normal(name)...)
+		}
+	}
+	return b
+}
+
 // places a Credential's value may not be accompanied from.
 type places struct {
 	headers, parameters map[string]bool
@@ -69,14 +87,18 @@ func (s Spec) places() places {
 // scrub deletes whatever stands in the places: headers, trailers, nominations, query parameters, user information of the
 // URL, and tokens among WebSocket sub-protocols. It replaces req.URL and changes req.Header and req.Trailer.
 func (p places) scrub(req *http.Request) {
+	var buf [64]byte
 	for name, values := range req.Header {
-		switch n := normal(name); {
-		case p.headers[n]:
+		n := appendNormal(buf[:0], name)
+		if p.headers[string(n)] {
 			delete(req.Header, name)
-		case n == "connection" || n == "proxy-connection" || n == "trailer":
+			continue
+		}
+		switch string(n) {
+		case "connection", "proxy-connection", "trailer":
 			// A nominated header is dropped by the next hop (RFC 9110 §7.6.1), and the request would go on without.
 			replace(req.Header, name, values, func(token string) bool { return p.headers[normal(token)] })
-		case n == "sec-websocket-protocol":
+		case "sec-websocket-protocol":
 			replace(req.Header, name, values, carriesToken)
 		}
 	}
@@ -123,6 +145,9 @@ func replace(h http.Header, name string, values []string, drop func(token string
 // scrubQuery deletes parameters; a query that loses nothing is left as it was written. Some servers still split at ";", so
 // a parameter may hide behind one.
 func (p places) scrubQuery(query string) string {
+	if query == "" {
+		return ""
+	}
 	var b strings.Builder
 	separator, kept, dropped := "", false, false
 	for rest, more := query, true; more; {
