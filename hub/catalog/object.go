@@ -35,7 +35,7 @@ type Object struct {
 	Revision int64
 }
 
-// SchemaError: a record was written by a newer release. It is left alone.
+// A SchemaError says that a record was written by a newer release. It is left alone.
 type SchemaError struct {
 	Key    string
 	Schema int

@@ -115,10 +115,22 @@ func TestAValueGoesToItsHostsOnly(t *testing.T) { // T-D9
 		host string
 		want error
 	}{
-		{"api.example.com", nil}, {"API.EXAMPLE.COM", nil}, {"eu.example.com", nil},
-		{"evil.example", ErrHost}, {"api.example.com.evil.example", ErrHost}, {"evil-api.example.com", ErrHost}, {"x.api.example.com", ErrHost},
-		{"example.com", ErrHost}, {"api.example.com.", ErrHost}, {"api.example.com:443", ErrHost}, {"", ErrHost}, {"*", ErrHost},
-		{" api.example.com", ErrHost}, {"api.example.com\x00", ErrHost}, {"аpi.example.com", ErrHost}, {"192.0.2.1", ErrHost},
+		{"api.example.com", nil},
+		{"API.EXAMPLE.COM", nil},
+		{"eu.example.com", nil},
+		{"evil.example", ErrHost},
+		{"api.example.com.evil.example", ErrHost},
+		{"evil-api.example.com", ErrHost},
+		{"x.api.example.com", ErrHost},
+		{"example.com", ErrHost},
+		{"api.example.com.", ErrHost},
+		{"api.example.com:443", ErrHost},
+		{"", ErrHost},
+		{"*", ErrHost},
+		{" api.example.com", ErrHost},
+		{"api.example.com\x00", ErrHost},
+		{"аpi.example.com", ErrHost},
+		{"192.0.2.1", ErrHost},
 	} {
 		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "https://api.example.com/", nil)
 		version, err := v.Apply(req, "ai/key", row.host)

@@ -2,6 +2,7 @@ package credential_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/gob"
 	"encoding/json"
 	"encoding/xml"
@@ -32,10 +33,11 @@ var waysToPanic = map[string]func(){
 	"with a secret":             func() { panic(credential.NewSecret([]byte(canary))) },
 	"with an error of a secret": func() { panic(fmt.Errorf("value %v", credential.NewSecret([]byte(canary)))) },
 	"with a struct that has it": func() { panic(holder{hidden: credential.NewSecret([]byte(canary))}) },
-	"with a Spec check on the stack": func() {
+	"with a vault on the stack": func() {
+		v := credential.NewVault(nil, nil, nil)
+		v.Changed(func(string, string) {})
 		_ = credential.CheckValue(credential.Basic, credential.NewSecret([]byte(canary)))
-		var m map[string]credential.Secret
-		m["x"] = credential.NewSecret([]byte(canary))
+		_ = v.Run(context.Background()) // a nil catalog
 	},
 }
 

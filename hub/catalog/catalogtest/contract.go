@@ -50,14 +50,14 @@ func ContractInBubble(t *testing.T, open func(t *testing.T) Fixture) {
 type testCase struct {
 	name string
 	cuts bool // needs Fixture.Cut
-	run  func(t *testing.T, ctx context.Context, f Fixture)
+	run  func(ctx context.Context, t *testing.T, f Fixture)
 }
 
 func (c testCase) hold(t *testing.T, open func(t *testing.T) Fixture) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	if f := open(t); f.Cut != nil || !c.cuts {
-		c.run(t, ctx, f)
+		c.run(ctx, t, f)
 	}
 }
 
@@ -91,7 +91,7 @@ func cases() []testCase {
 	}
 }
 
-func notFound(t *testing.T, ctx context.Context, f Fixture) {
+func notFound(ctx context.Context, t *testing.T, f Fixture) {
 	if _, err := f.Catalog.Get(ctx, "nothing"); !errors.Is(err, catalog.ErrNotFound) {
 		t.Errorf("Get = %v, want ErrNotFound", err)
 	}
@@ -101,9 +101,9 @@ func notFound(t *testing.T, ctx context.Context, f Fixture) {
 	}
 }
 
-func readBack(t *testing.T, ctx context.Context, f Fixture) {
-	first := put(t, ctx, f.Catalog, "a", "1")
-	second := put(t, ctx, f.Catalog, "a", "2")
+func readBack(ctx context.Context, t *testing.T, f Fixture) {
+	first := put(ctx, t, f.Catalog, "a", "1")
+	second := put(ctx, t, f.Catalog, "a", "2")
 	if second <= first {
 		t.Errorf("revisions %d, then %d; they must grow", first, second)
 	}
@@ -118,25 +118,25 @@ func readBack(t *testing.T, ctx context.Context, f Fixture) {
 	}
 }
 
-func emptyValue(t *testing.T, ctx context.Context, f Fixture) {
-	commit(t, ctx, f.Catalog, catalog.Op{Key: "a", Value: []byte{}, If: catalog.Absent})
+func emptyValue(ctx context.Context, t *testing.T, f Fixture) {
+	commit(ctx, t, f.Catalog, catalog.Op{Key: "a", Value: []byte{}, If: catalog.Absent})
 	got, err := f.Catalog.Get(ctx, "a")
 	if err != nil || len(got.Value) != 0 {
 		t.Errorf("Get = %q, %v; want an empty value", got.Value, err)
 	}
 }
 
-func longestValue(t *testing.T, ctx context.Context, f Fixture) {
+func longestValue(ctx context.Context, t *testing.T, f Fixture) {
 	value := strings.Repeat("x", catalog.MaxValueBytes)
-	put(t, ctx, f.Catalog, "a", value)
+	put(ctx, t, f.Catalog, "a", value)
 	if got, err := f.Catalog.Get(ctx, "a"); err != nil || string(got.Value) != value {
 		t.Errorf("Get = %d bytes, %v; want %d", len(got.Value), err, len(value))
 	}
 }
 
-func list(t *testing.T, ctx context.Context, f Fixture) {
+func list(ctx context.Context, t *testing.T, f Fixture) {
 	for _, k := range []string{"b/2", "b/1", "ba", "a", "b/10", "c"} {
-		put(t, ctx, f.Catalog, k, k)
+		put(ctx, t, f.Catalog, k, k)
 	}
 	records, revision, err := f.Catalog.List(ctx, "b/")
 	if err != nil {
@@ -151,14 +151,14 @@ func list(t *testing.T, ctx context.Context, f Fixture) {
 	}
 }
 
-func longList(t *testing.T, ctx context.Context, f Fixture) {
+func longList(ctx context.Context, t *testing.T, f Fixture) {
 	const n = 2100
 	for from := 0; from < n; from += 100 {
 		ops := make([]catalog.Op, 100)
 		for i := range ops {
 			ops[i] = catalog.Op{Key: fmt.Sprintf("k/%05d", from+i), Value: []byte("x")}
 		}
-		commit(t, ctx, f.Catalog, ops...)
+		commit(ctx, t, f.Catalog, ops...)
 	}
 	records, _, err := f.Catalog.List(ctx, "k/")
 	if err != nil || len(records) != n || !slices.IsSorted(keysOf(records)) {
@@ -166,9 +166,9 @@ func longList(t *testing.T, ctx context.Context, f Fixture) {
 	}
 }
 
-func conditions(t *testing.T, ctx context.Context, f Fixture) {
-	old := put(t, ctx, f.Catalog, "there", "1")
-	now := put(t, ctx, f.Catalog, "there", "2")
+func conditions(ctx context.Context, t *testing.T, f Fixture) {
+	old := put(ctx, t, f.Catalog, "there", "1")
+	now := put(ctx, t, f.Catalog, "there", "2")
 	for _, row := range []struct {
 		name string
 		op   catalog.Op
@@ -188,8 +188,8 @@ func conditions(t *testing.T, ctx context.Context, f Fixture) {
 	}
 }
 
-func allOrNone(t *testing.T, ctx context.Context, f Fixture) {
-	put(t, ctx, f.Catalog, "b", "old")
+func allOrNone(ctx context.Context, t *testing.T, f Fixture) {
+	put(ctx, t, f.Catalog, "b", "old")
 	_, err := f.Catalog.Commit(ctx,
 		catalog.Op{Key: "a", Value: []byte("new")},
 		catalog.Op{Key: "b", Delete: true},
@@ -200,7 +200,7 @@ func allOrNone(t *testing.T, ctx context.Context, f Fixture) {
 	if records, _, err := f.Catalog.List(ctx, ""); err != nil || !slices.Equal(keysOf(records), []string{"b"}) {
 		t.Errorf("after a failed commit there is %v, %v; want b alone", keysOf(records), err)
 	}
-	revision := commit(t, ctx, f.Catalog,
+	revision := commit(ctx, t, f.Catalog,
 		catalog.Op{Key: "a", Value: []byte("new")}, catalog.Op{Key: "b", Delete: true}, catalog.Op{Key: "c", Value: []byte("new")})
 	records, _, err := f.Catalog.List(ctx, "")
 	want := []catalog.Record{{Key: "a", Value: []byte("new"), Revision: revision}, {Key: "c", Value: []byte("new"), Revision: revision}}
@@ -209,27 +209,27 @@ func allOrNone(t *testing.T, ctx context.Context, f Fixture) {
 	}
 }
 
-func conditionOnly(t *testing.T, ctx context.Context, f Fixture) {
-	revision := put(t, ctx, f.Catalog, "guard", "1")
-	commit(t, ctx, f.Catalog, catalog.Op{Key: "guard", If: revision}, catalog.Op{Key: "a", Value: []byte("1")})
+func conditionOnly(ctx context.Context, t *testing.T, f Fixture) {
+	revision := put(ctx, t, f.Catalog, "guard", "1")
+	commit(ctx, t, f.Catalog, catalog.Op{Key: "guard", If: revision}, catalog.Op{Key: "a", Value: []byte("1")})
 	if got, err := f.Catalog.Get(ctx, "guard"); err != nil || string(got.Value) != "1" || got.Revision != revision {
 		t.Errorf("the guard is %v, %v; want it untouched", got, err)
 	}
-	commit(t, ctx, f.Catalog, catalog.Op{Key: "guard", Delete: true})
+	commit(ctx, t, f.Catalog, catalog.Op{Key: "guard", Delete: true})
 	_, err := f.Catalog.Commit(ctx, catalog.Op{Key: "guard", If: revision}, catalog.Op{Key: "a", Value: []byte("2")})
 	if !errors.Is(err, catalog.ErrConflict) {
 		t.Errorf("Commit without its guard = %v, want ErrConflict", err)
 	}
 }
 
-func deleteAbsent(t *testing.T, ctx context.Context, f Fixture) {
-	before := put(t, ctx, f.Catalog, "a", "1")
-	if after := commit(t, ctx, f.Catalog, catalog.Op{Key: "b", Delete: true}); after != before {
+func deleteAbsent(ctx context.Context, t *testing.T, f Fixture) {
+	before := put(ctx, t, f.Catalog, "a", "1")
+	if after := commit(ctx, t, f.Catalog, catalog.Op{Key: "b", Delete: true}); after != before {
 		t.Errorf("revision %d after deleting nothing, want %d", after, before)
 	}
 }
 
-func refusedOps(t *testing.T, ctx context.Context, f Fixture) {
+func refusedOps(ctx context.Context, t *testing.T, f Fixture) {
 	for name, ops := range RefusedOps() {
 		if _, err := f.Catalog.Commit(ctx, ops...); err == nil {
 			t.Errorf("%s: Commit succeeded", name)
@@ -264,9 +264,9 @@ func RefusedOps() map[string][]catalog.Op {
 	}
 }
 
-func concurrent(t *testing.T, ctx context.Context, f Fixture) {
+func concurrent(ctx context.Context, t *testing.T, f Fixture) {
 	const writers, each = 8, 20
-	put(t, ctx, f.Catalog, "n", "0")
+	put(ctx, t, f.Catalog, "n", "0")
 	var wg sync.WaitGroup
 	for w := range writers {
 		c := []catalog.Catalog{f.Catalog, f.Other}[w%2]
@@ -303,7 +303,7 @@ func increment(ctx context.Context, c catalog.Catalog, key string) error {
 	}
 }
 
-func commit(t *testing.T, ctx context.Context, c catalog.Catalog, ops ...catalog.Op) int64 {
+func commit(ctx context.Context, t *testing.T, c catalog.Catalog, ops ...catalog.Op) int64 {
 	t.Helper()
 	revision, err := c.Commit(ctx, ops...)
 	if err != nil {
@@ -312,9 +312,9 @@ func commit(t *testing.T, ctx context.Context, c catalog.Catalog, ops ...catalog
 	return revision
 }
 
-func put(t *testing.T, ctx context.Context, c catalog.Catalog, key, value string) int64 {
+func put(ctx context.Context, t *testing.T, c catalog.Catalog, key, value string) int64 {
 	t.Helper()
-	return commit(t, ctx, c, catalog.Op{Key: key, Value: []byte(value)})
+	return commit(ctx, t, c, catalog.Op{Key: key, Value: []byte(value)})
 }
 
 func keysOf(records []catalog.Record) []string {

@@ -17,41 +17,41 @@ import (
 // shortest lease that every store keeps as it is.
 const leaseTTL = 2 * time.Second
 
-func watch(t *testing.T, ctx context.Context, f Fixture) {
-	put(t, ctx, f.Catalog, "a", "1")
-	b := put(t, ctx, f.Catalog, "b", "1")
+func watch(ctx context.Context, t *testing.T, f Fixture) {
+	put(ctx, t, f.Catalog, "a", "1")
+	b := put(ctx, t, f.Catalog, "b", "1")
 	w := Follow(t, f.Catalog, "")
 	w.Want("Resync", "Put a=1", "Put b=1", "Synced")
 	if w.Last.Revision < b {
 		t.Errorf("Synced at revision %d, want at least %d", w.Last.Revision, b)
 	}
-	put(t, ctx, f.Catalog, "a", "2")
+	put(ctx, t, f.Catalog, "a", "2")
 	w.Want("Put a=2")
-	gone := commit(t, ctx, f.Other, catalog.Op{Key: "a", Delete: true})
+	gone := commit(ctx, t, f.Other, catalog.Op{Key: "a", Delete: true})
 	w.Want("Delete a")
 	if w.Last.Record.Revision != gone {
 		t.Errorf("Delete at revision %d, want %d", w.Last.Record.Revision, gone)
 	}
-	put(t, ctx, f.Catalog, "a", "3")
+	put(ctx, t, f.Catalog, "a", "3")
 	w.Want("Put a=3")
 }
 
-func watchPrefix(t *testing.T, ctx context.Context, f Fixture) {
-	put(t, ctx, f.Catalog, "b", "0")
-	put(t, ctx, f.Catalog, "b/1", "0")
+func watchPrefix(ctx context.Context, t *testing.T, f Fixture) {
+	put(ctx, t, f.Catalog, "b", "0")
+	put(ctx, t, f.Catalog, "b/1", "0")
 	w := Follow(t, f.Catalog, "b/")
 	w.Want("Resync", "Put b/1=0", "Synced")
-	put(t, ctx, f.Catalog, "b", "1")
-	put(t, ctx, f.Catalog, "ba", "1")
-	put(t, ctx, f.Catalog, "b/2", "1")
+	put(ctx, t, f.Catalog, "b", "1")
+	put(ctx, t, f.Catalog, "ba", "1")
+	put(ctx, t, f.Catalog, "b/2", "1")
 	w.Want("Put b/2=1")
 }
 
-func watchOrder(t *testing.T, ctx context.Context, f Fixture) {
-	put(t, ctx, f.Catalog, "z", "0")
+func watchOrder(ctx context.Context, t *testing.T, f Fixture) {
+	put(ctx, t, f.Catalog, "z", "0")
 	w := Follow(t, f.Catalog, "")
 	w.Want("Resync", "Put z=0", "Synced")
-	revision := commit(t, ctx, f.Catalog,
+	revision := commit(ctx, t, f.Catalog,
 		catalog.Op{Key: "m", Value: []byte("1")}, catalog.Op{Key: "z", Delete: true}, catalog.Op{Key: "a", Value: []byte("1")})
 	for _, want := range []string{"Put m=1", "Delete z", "Put a=1"} {
 		w.Want(want)
@@ -62,7 +62,7 @@ func watchOrder(t *testing.T, ctx context.Context, f Fixture) {
 }
 
 // watchGapless begins watches while somebody writes without pause: each must end up with the same state.
-func watchGapless(t *testing.T, ctx context.Context, f Fixture) {
+func watchGapless(ctx context.Context, t *testing.T, f Fixture) {
 	const writes, keys = 200, 7
 	written := make(chan struct{})
 	go func() {
@@ -101,8 +101,8 @@ func watchGapless(t *testing.T, ctx context.Context, f Fixture) {
 	}
 }
 
-func watchEnds(t *testing.T, ctx context.Context, f Fixture) {
-	put(t, ctx, f.Catalog, "a", "1")
+func watchEnds(ctx context.Context, t *testing.T, f Fixture) {
+	put(ctx, t, f.Catalog, "a", "1")
 	for e := range f.Catalog.Watch(ctx, "") { // a reader that has had enough
 		if e.Type == catalog.Put {
 			break
@@ -119,16 +119,16 @@ func watchEnds(t *testing.T, ctx context.Context, f Fixture) {
 			}
 		}
 	}()
-	wait(t, ctx, synced, "the watch was synced")
+	wait(ctx, t, synced, "the watch was synced")
 	end()
-	wait(t, ctx, ended, "the watch ended")
+	wait(ctx, t, ended, "the watch ended")
 	for e := range f.Catalog.Watch(ending, "") {
 		t.Errorf("a watch that began after its end yielded %v", e.Type)
 	}
 }
 
-func watchProgress(t *testing.T, ctx context.Context, f Fixture) {
-	revision := put(t, ctx, f.Catalog, "a", "1")
+func watchProgress(ctx context.Context, t *testing.T, f Fixture) {
+	revision := put(ctx, t, f.Catalog, "a", "1")
 	for e := range f.Catalog.Watch(ctx, "") {
 		if e.Type == catalog.Progress {
 			if e.Revision < revision {
@@ -140,13 +140,13 @@ func watchProgress(t *testing.T, ctx context.Context, f Fixture) {
 	t.Error("the watch ended without Progress")
 }
 
-func leaseEnds(t *testing.T, ctx context.Context, f Fixture) {
+func leaseEnds(ctx context.Context, t *testing.T, f Fixture) {
 	holder, leave := context.WithCancel(ctx)
 	id, lost, err := f.Catalog.Lease(holder, leaseTTL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	commit(t, ctx, f.Catalog, catalog.Op{Key: "held", Value: []byte("1"), If: catalog.Absent, Lease: id}, catalog.Op{Key: "kept", Value: []byte("1")})
+	commit(ctx, t, f.Catalog, catalog.Op{Key: "held", Value: []byte("1"), If: catalog.Absent, Lease: id}, catalog.Op{Key: "kept", Value: []byte("1")})
 	w := Follow(t, f.Other, "")
 	w.Want("Resync", "Put held=1", "Put kept=1", "Synced")
 	leave()
@@ -158,19 +158,19 @@ func leaseEnds(t *testing.T, ctx context.Context, f Fixture) {
 	}
 }
 
-func leaseKept(t *testing.T, ctx context.Context, f Fixture) {
+func leaseKept(ctx context.Context, t *testing.T, f Fixture) {
 	id, lost, err := f.Catalog.Lease(ctx, leaseTTL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	commit(t, ctx, f.Catalog, catalog.Op{Key: "held", Value: []byte("1"), Lease: id})
+	commit(ctx, t, f.Catalog, catalog.Op{Key: "held", Value: []byte("1"), Lease: id})
 	// A lease of the same length whose holder leaves now measures the time.
 	measure, leave := context.WithCancel(ctx)
 	other, _, err := f.Catalog.Lease(measure, 2*leaseTTL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	commit(t, ctx, f.Catalog, catalog.Op{Key: "measure", Value: []byte("1"), Lease: other})
+	commit(ctx, t, f.Catalog, catalog.Op{Key: "measure", Value: []byte("1"), Lease: other})
 	w := Follow(t, f.Catalog, "")
 	w.Want("Resync", "Put held=1", "Put measure=1", "Synced")
 	leave()
@@ -182,15 +182,15 @@ func leaseKept(t *testing.T, ctx context.Context, f Fixture) {
 	}
 }
 
-func leaseGone(t *testing.T, ctx context.Context, f Fixture) {
+func leaseGone(ctx context.Context, t *testing.T, f Fixture) {
 	_, err := f.Catalog.Commit(ctx, catalog.Op{Key: "a", Value: []byte("1"), Lease: 4711})
 	if !errors.Is(err, catalog.ErrLeaseLost) {
 		t.Errorf("Commit on a lease that never was = %v, want ErrLeaseLost", err)
 	}
 }
 
-func unavailable(t *testing.T, ctx context.Context, f Fixture) {
-	put(t, ctx, f.Catalog, "a", "1")
+func unavailable(ctx context.Context, t *testing.T, f Fixture) {
+	put(ctx, t, f.Catalog, "a", "1")
 	f.Cut(true)
 	var calls sync.WaitGroup // at once: each may take its time to give up
 	for name, call := range map[string]func() error{
@@ -212,27 +212,27 @@ func unavailable(t *testing.T, ctx context.Context, f Fixture) {
 		t.Errorf("Get with a context that is done = %v, want context.Canceled", err)
 	}
 	f.Cut(false)
-	back(t, ctx, f.Catalog)
+	back(ctx, t, f.Catalog)
 }
 
-func watchResumes(t *testing.T, ctx context.Context, f Fixture) {
-	put(t, ctx, f.Catalog, "a", "1")
+func watchResumes(ctx context.Context, t *testing.T, f Fixture) {
+	put(ctx, t, f.Catalog, "a", "1")
 	w := Follow(t, f.Catalog, "")
 	w.Want("Resync", "Put a=1", "Synced")
 	f.Cut(true)
-	put(t, ctx, f.Other, "a", "2")
-	put(t, ctx, f.Other, "b", "1")
-	commit(t, ctx, f.Other, catalog.Op{Key: "a", Delete: true})
+	put(ctx, t, f.Other, "a", "2")
+	put(ctx, t, f.Other, "b", "1")
+	commit(ctx, t, f.Other, catalog.Op{Key: "a", Delete: true})
 	f.Cut(false)
 	w.Want("Put a=2", "Put b=1", "Delete a")
-	put(t, ctx, f.Other, "c", "1")
+	put(ctx, t, f.Other, "c", "1")
 	w.Want("Put c=1")
 }
 
 // F-24: what was deleted meanwhile is missing from the fresh listing, so nobody takes it for alive.
-func watchResyncs(t *testing.T, ctx context.Context, f Fixture) {
+func watchResyncs(ctx context.Context, t *testing.T, f Fixture) {
 	for i := range 20 {
-		put(t, ctx, f.Catalog, fmt.Sprintf("k%02d", i), "1")
+		put(ctx, t, f.Catalog, fmt.Sprintf("k%02d", i), "1")
 	}
 	w := Follow(t, f.Catalog, "")
 	for !w.Synced {
@@ -243,42 +243,42 @@ func watchResyncs(t *testing.T, ctx context.Context, f Fixture) {
 	for i := range 20 {
 		key := fmt.Sprintf("k%02d", i)
 		if i%2 == 0 {
-			commit(t, ctx, f.Other, catalog.Op{Key: key, Delete: true})
+			commit(ctx, t, f.Other, catalog.Op{Key: key, Delete: true})
 		} else {
 			want = append(want, "Put "+key+"=1")
 		}
 	}
 	f.Compact()
-	put(t, ctx, f.Other, "new", "1")
+	put(ctx, t, f.Other, "new", "1")
 	f.Cut(false)
 	w.Want(slices.Concat([]string{"Resync"}, want, []string{"Put new=1", "Synced"})...)
 	if w.Regressed {
 		t.Error("Regressed is set, although the store went on")
 	}
-	put(t, ctx, f.Other, "after", "1")
+	put(ctx, t, f.Other, "after", "1")
 	w.Want("Put after=1")
 }
 
-func leaseLost(t *testing.T, ctx context.Context, f Fixture) {
+func leaseLost(ctx context.Context, t *testing.T, f Fixture) {
 	id, lost, err := f.Catalog.Lease(ctx, leaseTTL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	commit(t, ctx, f.Catalog, catalog.Op{Key: "held", Value: []byte("1"), Lease: id})
+	commit(ctx, t, f.Catalog, catalog.Op{Key: "held", Value: []byte("1"), Lease: id})
 	w := Follow(t, f.Other, "")
 	w.Want("Resync", "Put held=1", "Synced")
 	f.Cut(true)
-	wait(t, ctx, lost, "the holder learned of it")
+	wait(ctx, t, lost, "the holder learned of it")
 	w.Want("Delete held")
 	f.Cut(false)
-	back(t, ctx, f.Catalog)
+	back(ctx, t, f.Catalog)
 	if _, err := f.Catalog.Commit(ctx, catalog.Op{Key: "held", Value: []byte("2"), Lease: id}); !errors.Is(err, catalog.ErrLeaseLost) {
 		t.Errorf("Commit on a lost lease = %v, want ErrLeaseLost", err)
 	}
 }
 
 // back waits until the store answers again.
-func back(t *testing.T, ctx context.Context, c catalog.Catalog) {
+func back(ctx context.Context, t *testing.T, c catalog.Catalog) {
 	t.Helper()
 	for {
 		_, _, err := c.List(ctx, "")
@@ -296,7 +296,7 @@ func back(t *testing.T, ctx context.Context, c catalog.Catalog) {
 	}
 }
 
-func wait(t *testing.T, ctx context.Context, c <-chan struct{}, what string) {
+func wait(ctx context.Context, t *testing.T, c <-chan struct{}, what string) {
 	t.Helper()
 	select {
 	case <-c:
