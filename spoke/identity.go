@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -222,41 +223,51 @@ func (id *identity) take(r record, key *ecdsa.PrivateKey, c control.Certificate)
 	if err != nil {
 		return err
 	}
-	r.Key = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
-	r.Certificate, r.Roots, r.Generation = c.Chain, c.Roots, c.Generation
-	if len(c.Hubs) > 0 {
-		r.Hubs = c.Hubs
-	}
-	if c.Pseudonym != "" {
-		r.Pseudonym = c.Pseudonym
-	}
-	return id.replace(r)
+	return id.change(func(now *record) {
+		hubs, pseudonym := now.Hubs, now.Pseudonym // what the watch has brought meanwhile
+		*now = r
+		now.Key = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+		now.Certificate, now.Roots, now.Generation = c.Chain, c.Roots, c.Generation
+		if now.Hubs = hubs; len(c.Hubs) > 0 {
+			now.Hubs = c.Hubs
+		}
+		if now.Pseudonym = pseudonym; c.Pseudonym != "" {
+			now.Pseudonym = c.Pseudonym
+		}
+	})
 }
 
 // trust replaces the roots (an event on the watch).
 func (id *identity) trust(roots string) error {
-	r := id.current.Load().record
-	if r.Roots == roots {
-		return nil
-	}
-	r.Roots = roots
-	return id.replace(r)
+	return id.change(func(r *record) { r.Roots = roots })
 }
 
 // advertised remembers the hubs for the next start.
 func (id *identity) advertised(hubs []control.Hub) error {
-	r := id.current.Load().record
-	r.Hubs = hubs
-	return id.replace(r)
+	return id.change(func(r *record) { r.Hubs = hubs })
 }
 
-func (id *identity) replace(r record) error {
+// change makes a changed record the current one, on disk first. One that says the same again changes nothing: a hub
+// repeats itself with each new watch.
+func (id *identity) change(edit func(*record)) error {
+	id.writing.Lock()
+	defer id.writing.Unlock()
+	old := id.current.Load()
+	if old == nil {
+		old = &held{}
+	}
+	r := old.record
+	edit(&r)
+	if reflect.DeepEqual(r, old.record) {
+		return nil
+	}
 	h, err := hold(r)
 	if err != nil {
 		return fmt.Errorf("spoke: the hub's answer is not usable: %w", err)
 	}
-	id.writing.Lock()
-	defer id.writing.Unlock()
+	if old.Roots == r.Roots {
+		h.roots = old.roots // another pool would mean another trust bundle, and so new tunnels
+	}
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err

@@ -1,0 +1,63 @@
+package spoke
+
+import (
+	"crypto/ecdsa"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"penstock.dev/penstock/apis/control"
+	"penstock.dev/penstock/tunnel/tunneltest"
+)
+
+// A hub tells its list of hubs and its roots with each new watch. Each new pool of roots would be a new trust bundle, and
+// so a new tunnel, and so a new watch.
+func TestAHubThatRepeatsItselfChangesNothing(t *testing.T) {
+	ca := tunneltest.NewCA(t, "")
+	cert := ca.Issue(ca.SpokeID("east"), tunneltest.Leaf{})
+	encode := func(der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	}
+	roots := encode(cert.Certificate[len(cert.Certificate)-1])
+	id := &identity{file: filepath.Join(t.TempDir(), "identity.json")}
+	hubs := []control.Hub{{Name: "hub-a", Address: "192.0.2.1:8443"}}
+	if err := id.take(record{Instance: "i-1"}, cert.PrivateKey.(*ecdsa.PrivateKey), control.Certificate{
+		Chain: encode(cert.Certificate[0]), Roots: roots, Generation: 1, Hubs: hubs,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	before, pool := id.current.Load(), id.Roots()
+	for range 2 {
+		if err := id.advertised(hubs); err != nil {
+			t.Fatal(err)
+		}
+		if err := id.trust(roots); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if id.current.Load() != before {
+		t.Error("a hub that repeats itself replaced the identity")
+	}
+
+	if err := id.advertised(append(hubs, control.Hub{Name: "hub-b", Address: "192.0.2.2:8443"})); err != nil {
+		t.Fatal(err)
+	}
+	if id.Roots() != pool {
+		t.Error("another hub made another trust bundle")
+	}
+	if len(id.current.Load().Hubs) != 2 {
+		t.Error("the new hub was not remembered")
+	}
+	other := tunneltest.NewCA(t, "").Issue(ca.SpokeID("east"), tunneltest.Leaf{})
+	if err := id.trust(roots + encode(other.Certificate[len(other.Certificate)-1])); err != nil {
+		t.Fatal(err)
+	}
+	if id.Roots() == pool {
+		t.Error("new roots are not a new trust bundle")
+	}
+	info, err := os.Stat(id.file)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the identity file: %v, %v; want mode 0600", info, err)
+	}
+}
