@@ -66,12 +66,15 @@ func (l *link) keep(ctx context.Context, first bool) {
 			continue
 		}
 		refused = ""
+		l.put(next) // before the old one goes, or a request in between would find none
 		if current != nil {
 			current.retire()
 			current.endSession()
 		}
 		current = next
-		l.put(current, first)
+		if first { // one Session per hub at a time
+			current.startSession()
+		}
 		select {
 		case <-ctx.Done():
 		case <-current.retired:
@@ -85,8 +88,8 @@ func (l *link) keep(ctx context.Context, first bool) {
 	}
 }
 
-// put makes a lane leasable and starts what lives with it.
-func (l *link) put(n *lane, first bool) {
+// put makes a lane leasable and watches over it.
+func (l *link) put(n *lane) {
 	l.mu.Lock()
 	lanes := append(slices.Clone(*l.lanes.Load()), n)
 	l.lanes.Store(&lanes)
@@ -94,9 +97,6 @@ func (l *link) put(n *lane, first bool) {
 	l.refresh()
 	l.mu.Unlock()
 	l.client.cfg.Log.Info("tunnel up", "hub", l.hub.Name, "address", l.hub.Address)
-	if first {
-		n.startSession()
-	}
 	l.client.wg.Go(func() { n.live(l.client.run) })
 	l.client.wake()
 }
