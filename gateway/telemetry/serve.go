@@ -126,11 +126,11 @@ func NewLogger(w io.Writer, level, gateway string) *slog.Logger {
 }
 
 // OpenAccessLog makes the access log that a configuration asks for: "stdout" (stdout may be nil: off), "off", or a file
-// that is appended to. The closer is nil unless there is a file.
+// that is appended to. Off is a nil AccessLog. The closer is nil unless there is a file.
 func OpenAccessLog(where string, stdout io.Writer, m *Metrics) (*AccessLog, io.Closer, error) {
 	switch {
 	case where == "off", where == "stdout" && stdout == nil:
-		return NewAccessLog(io.Discard, 0, m), nil, nil
+		return nil, nil, nil // a nil AccessLog logs nothing, and formats nothing
 	case where == "stdout":
 		return NewAccessLog(stdout, 0, m), nil, nil
 	}
