@@ -129,7 +129,13 @@ func (s *store) follow(ctx context.Context, c catalog.Catalog, log *slog.Logger,
 	for e := range c.Watch(ctx, catalog.ObjectsPrefix) {
 		revision = max(revision, e.Record.Revision)
 		switch e.Type {
+		case catalog.Progress:
+			continue
 		case catalog.Resync:
+			if e.Regressed {
+				log.Error("the catalog went back to an older state; compare it with your backup before you go on")
+				revision = 0
+			}
 			listing, changed = map[string]manifest.Object{}, false
 			continue
 		case catalog.Put:
