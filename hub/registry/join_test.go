@@ -213,6 +213,10 @@ func TestJoinRefuses(t *testing.T) {
 				_, err := r.Join(t.Context(), req)
 				wantCode(t, "Join", err, tt.want)
 				w.checkError(err)
+				// TH-S4: somebody else may have the token.
+				if told := strings.Contains(w.log.String(), "a spent join token was used again"); told != (tt.want == TokenUsed) {
+					t.Errorf("the log tells of a spent token: %v, want %v", told, tt.want == TokenUsed)
+				}
 			})
 		})
 	}
