@@ -113,7 +113,7 @@ func start(t *testing.T, name string, run func(context.Context, *proc) error) *p
 		p.stop()
 		p.wait(t)
 		if t.Failed() {
-			t.Logf("log of %s:\n%s", p.name, p.log.tail(40))
+			t.Logf("log of %s:\n%s", p.name, p.log.tail(25))
 		}
 	})
 	return p
@@ -345,6 +345,7 @@ type call struct {
 	caller             string // Authorization
 	header             map[string]string
 	body               io.Reader
+	size               int64 // of a body that does not tell its length
 }
 
 // answer is what it gets, whole.
@@ -381,6 +382,9 @@ func (w *world) try(ctx context.Context, s *spokeProc, c call) (*http.Response, 
 		return nil, err
 	}
 	req.Host = c.host
+	if c.size > 0 {
+		req.ContentLength = c.size
+	}
 	req.Header.Set("Authorization", c.caller)
 	for name, value := range c.header {
 		req.Header.Set(name, value)
