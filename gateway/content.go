@@ -3,6 +3,7 @@ package gateway
 import (
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,9 @@ import (
 // content is the body of a request as it is read of the workload or the peer.
 type content struct {
 	r *http.Request
+	// mu is held during each read, which may outlive the attempt that asked for it. See end.
+	mu   sync.Mutex
+	over bool // no read may begin any more
 	// trailer of the outbound requests, filled when the body has ended: net/http and the tunnel read it then.
 	trailer http.Header
 	read    atomic.Int64
@@ -22,6 +26,11 @@ type content struct {
 
 // Read is called by one goroutine at a time.
 func (c *content) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	n, err := c.r.Body.Read(p)
 	c.read.Add(int64(n))
 	switch {
@@ -35,6 +44,13 @@ func (c *content) Read(p []byte) (int, error) {
 		c.err.Store(&err)
 	}
 	return n, err
+}
+
+// end waits for a read that is under way, and lets none begin after it.
+func (c *content) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
 }
 
 // failed reports whether reading failed, which is the client's doing.
@@ -60,13 +76,23 @@ func (x *exchange) openBody() {
 // lingerTime is how long a body that nobody wants any more is still read, so that its sender gets to read the answer.
 const lingerTime = time.Second
 
-// closeBody lets go of the body. A read of it may still be under way; the deadline ends that.
+// closeBody lets go of the body. A read of it may be under way, and net/http must not see one when the handler returns:
+// a read that meets the end of the body just then takes the connection for idle, and the answer waits for the client's
+// next word. So the read is ended first. Tunnels look after their own (tunnel, request bodies).
 func (x *exchange) closeBody() {
 	if x.body == nil {
 		return
 	}
 	_ = x.body.Close()
-	if x.content != nil && !x.content.ended.Load() {
-		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(lingerTime))
+	if x.content == nil || x.from.tunnel() || x.content.ended.Load() {
+		return
+	}
+	control := http.NewResponseController(x.w)
+	if control.SetReadDeadline(time.Now()) != nil {
+		return // no connection behind it
+	}
+	x.content.end()
+	if !x.content.ended.Load() {
+		_ = control.SetReadDeadline(time.Now().Add(lingerTime))
 	}
 }

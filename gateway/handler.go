@@ -202,8 +202,9 @@ func (x *exchange) fail(f *failure) {
 		x.counts.Write(x.w.Header())
 	}
 	x.answering = true
-	x.status = f.write(x.w, x.self.Pseudonym, x.tags.RequestID, x.grpc)
-	x.refused(f)
+	x.status = StatusOf(f.reason)
+	x.refused(f) // before the answer: who has it may ask for the reason at once
+	f.write(x.w, x.self.Pseudonym, x.tags.RequestID, x.grpc)
 }
 
 // end gives back what the exchange holds, and records it. It also is where panics end.

@@ -49,6 +49,7 @@ type Listeners struct {
 // listener is one bound port.
 type listener struct {
 	server  *http.Server
+	socket  net.Listener
 	address netip.AddrPort
 }
 
@@ -203,12 +204,12 @@ func (l *Listeners) bind(port int) (*listener, error) {
 		ErrorLog:          slog.NewLogLogger(l.cfg.Log.Handler(), slog.LevelDebug),
 	}
 	l.servers.Go(func() {
-		if err := server.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(socket); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			l.cfg.Log.Error("listener ended", "port", port, "error", err)
 		}
 	})
 	address := socket.Addr().(*net.TCPAddr).AddrPort()
-	return &listener{server: server, address: netip.AddrPortFrom(address.Addr().Unmap(), address.Port())}, nil
+	return &listener{server: server, socket: socket, address: netip.AddrPortFrom(address.Addr().Unmap(), address.Port())}, nil
 }
 
 // count follows the connections of all servers.
@@ -224,6 +225,9 @@ func (l *Listeners) count(_ net.Conn, state http.ConnState) {
 // drain closes a server in the background: no new connection, "Connection: close" or GOAWAY on the old ones, and the
 // axe after DrainTime.
 func (l *Listeners) drain(o *listener) {
+	// At once, not when the goroutine gets to it: who is told of the change may count on it.
+	_ = o.socket.Close()
+	o.server.SetKeepAlivesEnabled(false)
 	l.servers.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), l.cfg.DrainTime)
 		defer cancel()
