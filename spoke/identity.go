@@ -33,13 +33,16 @@ import (
 // record is the file identity.json, 0600: all that a spoke must remember over a restart. It holds the private key of
 // this process and nothing of anybody else.
 type record struct {
-	Instance    string        `json:"instance"`
-	Key         string        `json:"key"` // PKCS #8, PEM
-	Certificate string        `json:"certificate"`
-	Roots       string        `json:"roots"`
-	Generation  int64         `json:"generation"`
-	Hubs        []control.Hub `json:"hubs"`
-	Pseudonym   string        `json:"pseudonym"`
+	Instance    string `json:"instance"`
+	Key         string `json:"key,omitempty"` // PKCS #8, PEM
+	Certificate string `json:"certificate,omitempty"`
+	// NextKey is the key of the request for a certificate that is on its way. It is kept before the request is sent: if
+	// the answer is lost, the hub takes the same key again, and another one for a clone.
+	NextKey    string        `json:"nextKey,omitempty"`
+	Roots      string        `json:"roots"`
+	Generation int64         `json:"generation"`
+	Hubs       []control.Hub `json:"hubs"`
+	Pseudonym  string        `json:"pseudonym"`
 	// Join, CAPin and TrustDomain are those of the bundle, for recovery after expiry.
 	Join        []string `json:"join"`
 	CAPin       string   `json:"caPin"`
@@ -76,13 +79,16 @@ func loadIdentity(ctx context.Context, stateDir, bundleFile string) (*identity, 
 		if bundleFile == "" {
 			return nil, fmt.Errorf("spoke: %s does not exist and parent.bundle is not set: run `penstock cluster register NAME` at the hub and name its output in parent.bundle", id.file)
 		}
-		return id, id.join(ctx, bundleFile)
+		return id, id.join(ctx, bundleFile, record{})
 	case err != nil:
 		return nil, fmt.Errorf("spoke: read identity: %w", err)
 	}
 	var r record
 	if err := json.Unmarshal(data, &r); err != nil {
 		return nil, fmt.Errorf("spoke: %s: %w; remove the file and join with a new bundle", id.file, err)
+	}
+	if r.Certificate == "" { // a join whose answer never came
+		return id, id.join(ctx, bundleFile, r)
 	}
 	h, err := hold(r)
 	if err != nil {
@@ -92,7 +98,7 @@ func loadIdentity(ctx context.Context, stateDir, bundleFile string) (*identity, 
 	if again, err := newBundle(bundleFile, r.TokenHash); err != nil {
 		return nil, err
 	} else if again {
-		return id, id.join(ctx, bundleFile)
+		return id, id.join(ctx, bundleFile, record{})
 	}
 	if id.now().After(h.certificate.Leaf.NotAfter) {
 		return id, id.recover(ctx)
@@ -132,23 +138,30 @@ func tokenHash(token string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// join redeems the bundle's token for a first certificate.
-func (id *identity) join(ctx context.Context, file string) error {
+// join redeems the bundle's token for a first certificate. begun is an earlier try with the same token whose answer was
+// lost, or the zero record.
+func (id *identity) join(ctx context.Context, file string, begun record) error {
 	b, err := readBundle(file)
 	if err != nil {
 		return err
 	}
-	instance := make([]byte, 16)
-	if _, err := rand.Read(instance); err != nil {
-		return err
+	r := begun
+	if r.TokenHash != tokenHash(b.Token) {
+		instance := make([]byte, 16)
+		if _, err := rand.Read(instance); err != nil {
+			return err
+		}
+		r = record{Instance: hex.EncodeToString(instance), TokenHash: tokenHash(b.Token)}
 	}
-	r := record{
-		Instance: hex.EncodeToString(instance), Join: b.Join, CAPin: b.CAPin, TrustDomain: b.TrustDomain,
-		TokenHash: tokenHash(b.Token),
-	}
-	key, csr, err := newKey()
+	r.Join, r.CAPin, r.TrustDomain = b.Join, b.CAPin, b.TrustDomain
+	key, csr, err := r.request()
 	if err != nil {
 		return err
+	}
+	if id.current.Load() == nil { // else the certificate of before stays usable until there is another
+		if err := id.save(r); err != nil {
+			return err
+		}
 	}
 	var answer control.Certificate
 	err = id.anyJoin(ctx, r, control.PathJoin, control.JoinRequest{
@@ -162,11 +175,11 @@ func (id *identity) join(ctx context.Context, file string) error {
 
 // recover renews an expired, unrevoked certificate at the join endpoint.
 func (id *identity) recover(ctx context.Context) error {
-	h := id.current.Load()
-	key, csr, err := newKey()
+	key, csr, err := id.next()
 	if err != nil {
 		return err
 	}
+	h := id.current.Load()
 	digest := sha256.Sum256([]byte("penstock recover v1\n" + csr))
 	old, isEC := h.certificate.PrivateKey.(*ecdsa.PrivateKey)
 	if !isEC {
@@ -204,11 +217,11 @@ func (id *identity) anyJoin(ctx context.Context, r record, path string, in, out 
 
 // renew asks for the next certificate over a tunnel, with a new key.
 func (id *identity) renew(ctx context.Context, rt http.RoundTripper) error {
-	h := id.current.Load()
-	key, csr, err := newKey()
+	key, csr, err := id.next()
 	if err != nil {
 		return err
 	}
+	h := id.current.Load()
 	var answer control.Certificate
 	if err := call(ctx, rt, control.PathRenew, control.RenewRequest{CSR: csr, Generation: h.Generation}, &answer); err != nil {
 		return fmt.Errorf("spoke: renew certificate: %w", err)
@@ -219,14 +232,14 @@ func (id *identity) renew(ctx context.Context, rt http.RoundTripper) error {
 // take makes a new certificate the current one, on disk first: a crash after the hub has counted the generation must
 // not leave us with the old one.
 func (id *identity) take(r record, key *ecdsa.PrivateKey, c control.Certificate) error {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	text, err := encodeKey(key)
 	if err != nil {
 		return err
 	}
 	return id.change(func(now *record) {
 		hubs, pseudonym := now.Hubs, now.Pseudonym // what the watch has brought meanwhile
 		*now = r
-		now.Key = string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+		now.Key, now.NextKey = text, ""
 		now.Certificate, now.Roots, now.Generation = c.Chain, c.Roots, c.Generation
 		if now.Hubs = hubs; len(c.Hubs) > 0 {
 			now.Hubs = c.Hubs
@@ -268,6 +281,14 @@ func (id *identity) change(edit func(*record)) error {
 	if old.Roots == r.Roots {
 		h.roots = old.roots // another pool would mean another trust bundle, and so new tunnels
 	}
+	if err := id.save(r); err != nil {
+		return err
+	}
+	id.current.Store(h)
+	return nil
+}
+
+func (id *identity) save(r record) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
@@ -275,8 +296,14 @@ func (id *identity) change(edit func(*record)) error {
 	if err := writeFile(id.file, data); err != nil {
 		return fmt.Errorf("spoke: keep identity: %w", err)
 	}
-	id.current.Store(h)
 	return nil
+}
+
+// next is the key of the next certificate, kept on disk, and a request for it.
+func (id *identity) next() (key *ecdsa.PrivateKey, csr string, err error) {
+	var made error
+	err = id.change(func(r *record) { key, csr, made = r.request() })
+	return key, csr, errors.Join(made, err)
 }
 
 // hold parses a record.
@@ -315,17 +342,44 @@ func (id *identity) Admit(p tunnel.Peer) error {
 	return nil
 }
 
-// newKey makes a key pair and a PKCS #10 request that carries its public key and nothing else: the hub writes the names.
-func newKey() (*ecdsa.PrivateKey, string, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, "", err
+// request makes NextKey if there is none, and a PKCS #10 request that carries its public key and nothing else: the hub
+// writes the names.
+func (r *record) request() (*ecdsa.PrivateKey, string, error) {
+	key, err := decodeKey(r.NextKey)
+	if err != nil { // none, or one that nobody can use
+		if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+			return nil, "", err
+		}
+		if r.NextKey, err = encodeKey(key); err != nil {
+			return nil, "", err
+		}
 	}
 	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 	if err != nil {
 		return nil, "", err
 	}
 	return key, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})), nil
+}
+
+func encodeKey(key *ecdsa.PrivateKey) (string, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), err
+}
+
+func decodeKey(text string) (*ecdsa.PrivateKey, error) {
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		return nil, errors.New("no key in PEM")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	ec, ok := key.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, errors.New("not an EC key")
+	}
+	return ec, nil
 }
 
 // writeFile replaces a file as a whole, readable by us alone.
