@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -81,12 +83,13 @@ type hub struct {
 	board      *board
 	reports    reports
 
-	packet   net.PacketConn // the tunnels' socket
-	joining  net.Listener
-	elected  atomic.Bool
-	draining atomic.Bool
-	served   atomic.Pointer[served] // what the last translation gave
-	next     *served                // being made by the feed's goroutine
+	rootsFile sync.Mutex     // held to write ca.crt
+	packet    net.PacketConn // the tunnels' socket
+	joining   net.Listener
+	elected   atomic.Bool
+	draining  atomic.Bool
+	served    atomic.Pointer[served] // what the last translation gave
+	next      *served                // being made by the feed's goroutine
 	// translated and rotated wake the status writer.
 	translated, rotated chan struct{}
 	unacknowledged      chan struct{} // wakes acknowledge
@@ -263,7 +266,22 @@ func (h *hub) registryChanged() {
 	if n > 0 {
 		h.log.Info("tunnels cut", "connections", n)
 	}
-	h.board.post(func(p *posted) { p.hubs, p.roots = h.registry.Hubs(), h.registry.RootsPEM() })
+	roots := h.registry.RootsPEM()
+	h.board.post(func(p *posted) { p.hubs, p.roots = h.registry.Hubs(), roots })
+	h.writeRoots(roots)
+}
+
+// writeRoots keeps the hub's CA in stateDir/ca.crt, for --ca-file of whoever operates it from elsewhere.
+func (h *hub) writeRoots(roots string) {
+	name := filepath.Join(h.cfg.StateDir, "ca.crt")
+	h.rootsFile.Lock()
+	defer h.rootsFile.Unlock()
+	if old, err := os.ReadFile(name); err == nil && string(old) == roots {
+		return
+	}
+	if err := os.WriteFile(name, []byte(roots), 0o644); err != nil {
+		h.log.Warn("CA not written for clients of the admin API", "error", err)
+	}
 }
 
 // hopKeys are the trust domain's keys now; nil while they cannot be read.

@@ -29,7 +29,14 @@ import (
 func (h *hub) serveAdmin(ctx context.Context) error {
 	cfg := hubadmin.Config{
 		Clusters: h.registry, Credentials: h.secrets, Objects: h.store.objects, Codec: h.store, Hub: operator{h},
-		Validator: h.validator, Certificate: h.registry.JoinTLS().GetCertificate, Log: h.log,
+		Validator: h.validator, Log: h.log,
+	}
+	if h.cfg.Admin.Address != "" {
+		certificate, err := h.registry.ServerCertificate(h.adminNames())
+		if err != nil {
+			return err
+		}
+		cfg.Certificate = certificate
 	}
 	for _, t := range h.cfg.Admin.Tokens {
 		cfg.Tokens = append(cfg.Tokens, hubadmin.Token{Name: t.Name, SHA256: t.SHA256})
@@ -67,6 +74,17 @@ func (h *hub) serveAdmin(ctx context.Context) error {
 	return err
 }
 
+// adminNames are the names in the certificate of the admin API: the address it listens on, this replica and this host.
+func (h *hub) adminNames() []string {
+	names := []string{h.cfg.Name, "localhost", "127.0.0.1", "::1"}
+	if host, _, err := net.SplitHostPort(h.cfg.Admin.Address); err == nil {
+		if ip := net.ParseIP(host); ip != nil && !ip.IsUnspecified() && !ip.IsLoopback() {
+			names = append(names, host)
+		}
+	}
+	return names
+}
+
 // operator answers what only the running hub knows.
 type operator struct{ h *hub }
 
@@ -93,7 +111,7 @@ func (o operator) Options() manifest.Options { return o.h.options() }
 func (o operator) Instances(cluster string) []admin.Instance {
 	byID := map[string]*admin.Instance{}
 	for _, p := range o.h.tunnels.Peers() {
-		if p.Cluster != cluster {
+		if name, ok := o.h.registry.Cluster(p); !ok || name != cluster {
 			continue
 		}
 		i := byID[p.Instance]
