@@ -91,10 +91,10 @@ func classify(f failure) (sentinel error, proof string) {
 // (RFC 9001 §4.8).
 const (
 	cryptoErrors        quic.TransportErrorCode = 0x100
-	alertBadCertificate                         = 42
-	alertUnknownCA                              = 48
-	alertAccessDenied                           = 49
-	alertCertRequired                           = 116
+	alertBadCertificate quic.TransportErrorCode = 42
+	alertUnknownCA      quic.TransportErrorCode = 48
+	alertAccessDenied   quic.TransportErrorCode = 49
+	alertCertRequired   quic.TransportErrorCode = 116
 )
 
 // classifyDial is rows 1 to 3: why a connection did not open. All of it is P1.

@@ -198,8 +198,10 @@ func (d *demo) repeats(ctx context.Context) error {
 			return err
 		}
 		id := fmt.Sprintf("repeat-%s-%d", c.method, time.Now().UnixNano())
-		a, err := d.send(ctx, request{gateway: east, method: c.method, host: "openai", path: c.path, body: c.body,
-			header: map[string]string{"Authorization": teamA, "X-Demo-Id": id, "Content-Type": "application/json"}})
+		a, err := d.send(ctx, request{
+			gateway: east, method: c.method, host: "openai", path: c.path, body: c.body,
+			header: map[string]string{"Authorization": teamA, "X-Demo-Id": id, "Content-Type": "application/json"},
+		})
 		if err != nil {
 			return err
 		}

@@ -100,7 +100,8 @@ func run(ctx context.Context, p *provider, listen, control, host, caOut, keyFile
 	case err = <-ended:
 		running--
 	}
-	_, _ = api.Close(), ctl.Close()
+	api.Close()
+	ctl.Close()
 	for range running {
 		<-ended
 	}

@@ -147,13 +147,17 @@ func interleave(in []netip.AddrPort) []netip.AddrPort {
 }
 
 func loopError(p *plan, t netip.AddrPort) *Error {
-	return &Error{Cause: SelfDial, Class: retry.NoRepeat,
-		Err: fmt.Errorf("%s leads to %s, which is a gateway's own listener; point the Backend at the destination itself", p.hostname, t)}
+	return &Error{
+		Cause: SelfDial, Class: retry.NoRepeat,
+		Err: fmt.Errorf("%s leads to %s, which is a gateway's own listener; point the Backend at the destination itself", p.hostname, t),
+	}
 }
 
 func prohibitedError(p *plan, t netip.AddrPort, why string) *Error {
-	return &Error{Cause: DestinationProhibited, Class: retry.NoRepeat,
-		Err: fmt.Errorf("%s leads to %s (%s); if that is meant, allow its range in the Backend's addressPolicy", p.hostname, t, why)}
+	return &Error{
+		Cause: DestinationProhibited, Class: retry.NoRepeat,
+		Err: fmt.Errorf("%s leads to %s (%s); if that is meant, allow its range in the Backend's addressPolicy", p.hostname, t, why),
+	}
 }
 
 // dialError joins what all addresses said.

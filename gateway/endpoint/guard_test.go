@@ -257,10 +257,25 @@ func TestOwnListenersAreFoundInEveryForm(t *testing.T) {
 
 func TestNamesAreOneThingOnly(t *testing.T) {
 	for _, tc := range []struct{ in, out string }{
-		{"API.example.com.", "api.example.com"}, {"_srv.example.com", "_srv.example.com"}, {"127.0.0.1.", "127.0.0.1"},
-		{"[::1]", "::1"}, {"fe80::1%eth0", "fe80::1%eth0"}, {"2130706433", "2130706433"}, {"0x7f.1", "0x7f.1"},
-		{"", ""}, {"a..b", ""}, {".a", ""}, {"a b", ""}, {"a/b", ""}, {"user@a", ""}, {"１２７.0.0.1", ""}, {"ⓛocalhost", ""},
-		{strings.Repeat("a", 64) + ".com", ""}, {strings.Repeat("a.", 127) + "com", ""}, {"a\x00b", ""}, {"a:80", ""},
+		{"API.example.com.", "api.example.com"},
+		{"_srv.example.com", "_srv.example.com"},
+		{"127.0.0.1.", "127.0.0.1"},
+		{"[::1]", "::1"},
+		{"fe80::1%eth0", "fe80::1%eth0"},
+		{"2130706433", "2130706433"},
+		{"0x7f.1", "0x7f.1"},
+		{"", ""},
+		{"a..b", ""},
+		{".a", ""},
+		{"a b", ""},
+		{"a/b", ""},
+		{"user@a", ""},
+		{"１２７.0.0.1", ""},
+		{"ⓛocalhost", ""},
+		{strings.Repeat("a", 64) + ".com", ""},
+		{strings.Repeat("a.", 127) + "com", ""},
+		{"a\x00b", ""},
+		{"a:80", ""},
 	} {
 		got, err := normalName(tc.in)
 		if got != tc.out || (err != nil) != (tc.out == "") {

@@ -287,11 +287,18 @@ func TestRebindingReachesNothing(t *testing.T) { // T-D12, TH-E2
 			}
 			return records(t, fmt.Sprintf("api.example.net. 0 A %s", []string{"169.254.169.254", "127.0.0.1"}[n%2]))
 		}, "api.example.net"},
-		{"localhost", nil, "localhost"}, {"a name under it", nil, "x.localhost"},
-		{"a literal", nil, "127.0.0.1"}, {"a literal with a dot at the end", nil, "127.0.0.1."},
-		{"an IPv6 literal", nil, "::1"}, {"one in brackets", nil, "[::1]"}, {"IPv4-mapped", nil, "::ffff:127.0.0.1"},
-		{"NAT64", nil, "64:ff9b::7f00:1"}, {"the unspecified address", nil, "0.0.0.0"}, {"its IPv6 form", nil, "::"},
-		{"a zone", nil, "fe80::1%lo"}, {"metadata", nil, "169.254.169.254"},
+		{"localhost", nil, "localhost"},
+		{"a name under it", nil, "x.localhost"},
+		{"a literal", nil, "127.0.0.1"},
+		{"a literal with a dot at the end", nil, "127.0.0.1."},
+		{"an IPv6 literal", nil, "::1"},
+		{"one in brackets", nil, "[::1]"},
+		{"IPv4-mapped", nil, "::ffff:127.0.0.1"},
+		{"NAT64", nil, "64:ff9b::7f00:1"},
+		{"the unspecified address", nil, "0.0.0.0"},
+		{"its IPv6 form", nil, "::"},
+		{"a zone", nil, "fe80::1%lo"},
+		{"metadata", nil, "169.254.169.254"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			answer := tc.answer

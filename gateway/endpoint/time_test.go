@@ -253,8 +253,11 @@ func TestAddressesAreTriedInTurn(t *testing.T) { // RFC 8305
 		dialed []string
 		cause  Cause
 	}{
-		{"the first answers", func(context.Context, netip.Addr) error { return nil },
-			[]string{"2600::1 at 0s"}, ""},
+		{
+			"the first answers", func(context.Context, netip.Addr) error { return nil },
+			[]string{"2600::1 at 0s"},
+			"",
+		},
 		{"the first is silent for 250 ms", func(ctx context.Context, a netip.Addr) error {
 			if a.Is6() {
 				return hang(ctx)
@@ -275,10 +278,16 @@ func TestAddressesAreTriedInTurn(t *testing.T) { // RFC 8305
 			time.Sleep(time.Second)
 			return nil
 		}, []string{"2600::1 at 0s", "192.0.1.1 at 250ms"}, ""},
-		{"all are refused", func(context.Context, netip.Addr) error { return errRefused },
-			[]string{"2600::1 at 0s", "192.0.1.1 at 0s", "2600::2 at 0s", "192.0.1.2 at 0s"}, ConnectionRefused},
-		{"all are silent", func(ctx context.Context, _ netip.Addr) error { return hang(ctx) },
-			[]string{"2600::1 at 0s", "192.0.1.1 at 250ms", "2600::2 at 500ms", "192.0.1.2 at 750ms"}, ConnectionTimeout},
+		{
+			"all are refused", func(context.Context, netip.Addr) error { return errRefused },
+			[]string{"2600::1 at 0s", "192.0.1.1 at 0s", "2600::2 at 0s", "192.0.1.2 at 0s"},
+			ConnectionRefused,
+		},
+		{
+			"all are silent", func(ctx context.Context, _ netip.Addr) error { return hang(ctx) },
+			[]string{"2600::1 at 0s", "192.0.1.1 at 250ms", "2600::2 at 500ms", "192.0.1.2 at 750ms"},
+			ConnectionTimeout,
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

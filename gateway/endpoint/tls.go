@@ -114,8 +114,10 @@ func handshake(ctx context.Context, c net.Conn, p *plan) (*tls.Conn, string, err
 	cs := tc.ConnectionState()
 	if p.wantsH2Only() && cs.NegotiatedProtocol != "h2" {
 		_ = c.Close()
-		return nil, "", &Error{Cause: TLSProtocolError, Class: retry.NoRepeat,
-			Err: fmt.Errorf("%s does not speak HTTP/2, which the Backend's protocol asks for", p.hostname)}
+		return nil, "", &Error{
+			Cause: TLSProtocolError, Class: retry.NoRepeat,
+			Err: fmt.Errorf("%s does not speak HTTP/2, which the Backend's protocol asks for", p.hostname),
+		}
 	}
 	name := p.tls.ServerName
 	if p.settings.DNSNames != nil || p.settings.URIs != nil {

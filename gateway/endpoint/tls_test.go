@@ -141,9 +141,15 @@ func TestTheProtocolIsNegotiated(t *testing.T) {
 		opts     []origin.Option
 		proto    string
 	}{
-		{"", nil, "HTTP/2.0"}, {"HTTP", nil, "HTTP/2.0"}, {"MCP", nil, "HTTP/2.0"}, {"HTTP2", nil, "HTTP/2.0"}, {"GRPC", nil, "HTTP/2.0"},
-		{"HTTP11", nil, "HTTP/1.1"}, {"", []origin.Option{origin.HTTP1()}, "HTTP/1.1"},
-		{"H2C", []origin.Option{origin.Plain()}, "HTTP/2.0"}, {"GRPC", []origin.Option{origin.Plain()}, "HTTP/2.0"},
+		{"", nil, "HTTP/2.0"},
+		{"HTTP", nil, "HTTP/2.0"},
+		{"MCP", nil, "HTTP/2.0"},
+		{"HTTP2", nil, "HTTP/2.0"},
+		{"GRPC", nil, "HTTP/2.0"},
+		{"HTTP11", nil, "HTTP/1.1"},
+		{"", []origin.Option{origin.HTTP1()}, "HTTP/1.1"},
+		{"H2C", []origin.Option{origin.Plain()}, "HTTP/2.0"},
+		{"GRPC", []origin.Option{origin.Plain()}, "HTTP/2.0"},
 		{"", []origin.Option{origin.Plain()}, "HTTP/1.1"},
 	} {
 		o := origin.Start(t, tc.opts...)
