@@ -177,7 +177,39 @@ observe: {metrics: "127.0.0.1:0", health: "127.0.0.1:0", logLevel: debug}
 	}
 	t.Cleanup(h.admin.Close)
 	w.ready(t, h.proc)
+	w.applied(t, h)
 	return h
+}
+
+// applied waits until a hub serves what the folder of manifests holds.
+func (w *world) applied(t *testing.T, h *hubProc) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(w.catalog, "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kind := range []string{"Backend", "EgressGrant", "Credential", "Cluster"} {
+			want[kind] += strings.Count(string(data), "\nkind: "+kind+"\n")
+		}
+	}
+	eventually(t, h.name+" serves the folder", func() error {
+		status, err := h.admin.Status(w.ctx)
+		if err != nil {
+			return err
+		}
+		for kind, n := range want {
+			if status.Objects[kind] < n {
+				return fmt.Errorf("%d of %d objects of kind %s", status.Objects[kind], n, kind)
+			}
+		}
+		return nil
+	})
 }
 
 // spokeProc is a running spoke.
@@ -432,13 +464,13 @@ func with(credential string) string {
 	return fmt.Sprintf(", filters: [{name: key, type: 'penstock.dev/CredentialInjector:v1', config: {credentialRef: {name: %s}}}]", credential)
 }
 
-// credential is a Credential that may go to origin.example.com. place is added to its spec; empty: nothing.
+// credential is a Credential that may go to the origin's name and to one that its certificate lacks. place is added to its spec; empty: nothing.
 func credential(name, kind, place string) string {
 	return fmt.Sprintf(`
 apiVersion: penstock.dev/v1alpha1
 kind: Credential
 metadata: {name: %s, namespace: ai}
-spec: {kind: %s, hosts: [origin.example.com]%s}
+spec: {kind: %s, hosts: [origin.example.com, wrong.example.com]%s}
 ---`, name, kind, place)
 }
 
