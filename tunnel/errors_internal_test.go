@@ -35,11 +35,17 @@ func TestClassify(t *testing.T) {
 		{"cancelled proves nothing", failure{1, false, reset(codeCancelled)}, ErrCancelled, ""},
 		{"no-error proves nothing", failure{1, false, reset(codeNoError)}, ErrCancelled, ""},
 		{"an unknown code proves nothing", failure{1, false, reset(77)}, ErrCancelled, ""},
-		{"our own reset proves nothing, whatever its code",
-			failure{1, false, &quic.StreamError{ErrorCode: codeRejected}}, ErrPeerLost, ""},
+		{
+			"our own reset proves nothing, whatever its code",
+			failure{1, false, &quic.StreamError{ErrorCode: codeRejected}},
+			ErrPeerLost, "",
+		},
 		{"idle timeout after the head proves nothing", failure{1, false, &quic.IdleTimeoutError{}}, ErrPeerLost, ""},
-		{"a close after the head proves nothing",
-			failure{1, false, &quic.ApplicationError{Remote: true, ErrorCode: closeDone}}, ErrPeerLost, ""},
+		{
+			"a close after the head proves nothing",
+			failure{1, false, &quic.ApplicationError{Remote: true, ErrorCode: closeDone}},
+			ErrPeerLost, "",
+		},
 		{"stateless reset proves nothing", failure{1, false, &quic.StatelessResetError{}}, ErrPeerLost, ""},
 		{"a malformed answer proves nothing", failure{1, true, &bhttp.Error{}}, ErrMalformed, ""},
 	} {

@@ -57,29 +57,48 @@ func TestRequestArrivesAsItWasSent(t *testing.T) {
 			want   seen
 			header http.Header
 		}{
-			{"GET", func() *http.Request { return get(t, "/a%2Fb?q=1&q=2") },
-				seen{Method: "GET", URI: "/a%2Fb?q=1&q=2", Path: "/a/b", Query: "q=1&q=2"}, http.Header{}},
-			{"POST of known length", func() *http.Request { return post(t, "/p", strings.NewReader("hello")) },
-				seen{Method: "POST", URI: "/p", Path: "/p", Length: 5, Body: "hello"}, http.Header{"Content-Length": {"5"}}},
-			{"POST of unknown length", func() *http.Request { return post(t, "/p", io.MultiReader(strings.NewReader("hello"))) },
-				seen{Method: "POST", URI: "/p", Path: "/p", Length: -1, Body: "hello"}, http.Header{}},
-			{"POST without content", func() *http.Request { return post(t, "/p", http.NoBody) },
-				seen{Method: "POST", URI: "/p", Path: "/p"}, http.Header{}},
-			{"POST too large to go with its head", func() *http.Request { return post(t, "/p", strings.NewReader(strings.Repeat("x", 100_000))) },
+			{
+				"GET", func() *http.Request { return get(t, "/a%2Fb?q=1&q=2") },
+				seen{Method: "GET", URI: "/a%2Fb?q=1&q=2", Path: "/a/b", Query: "q=1&q=2"},
+				http.Header{},
+			},
+			{
+				"POST of known length", func() *http.Request { return post(t, "/p", strings.NewReader("hello")) },
+				seen{Method: "POST", URI: "/p", Path: "/p", Length: 5, Body: "hello"},
+				http.Header{"Content-Length": {"5"}},
+			},
+			{
+				"POST of unknown length", func() *http.Request { return post(t, "/p", io.MultiReader(strings.NewReader("hello"))) },
+				seen{Method: "POST", URI: "/p", Path: "/p", Length: -1, Body: "hello"},
+				http.Header{},
+			},
+			{
+				"POST without content", func() *http.Request { return post(t, "/p", http.NoBody) },
+				seen{Method: "POST", URI: "/p", Path: "/p"},
+				http.Header{},
+			},
+			{
+				"POST too large to go with its head", func() *http.Request { return post(t, "/p", strings.NewReader(strings.Repeat("x", 100_000))) },
 				seen{Method: "POST", URI: "/p", Path: "/p", Length: 100_000, Body: strings.Repeat("x", 100_000)},
-				http.Header{"Content-Length": {"100000"}}},
+				http.Header{"Content-Length": {"100000"}},
+			},
 			{"OPTIONS *", func() *http.Request {
 				req := request(t.Context(), t, "OPTIONS", "/", nil)
 				req.URL.Path = "*"
 				return req
 			}, seen{Method: "OPTIONS", URI: "*", Path: "*"}, http.Header{}},
-			{"fields of the connection stay behind, the others travel", func() *http.Request {
-				req := get(t, "/")
-				req.Header = http.Header{"Accept": {"a", "b"}, "Keep-Alive": {"5"}, "Connection": {"keep-alive"}, "Te": {"trailers, gzip"},
-					"Transfer-Encoding": {"chunked"}, "Cookie": {"a=1; b=2"}, "Content-Length": {"7"}}
-				return req
-			}, seen{Method: "GET", URI: "/", Path: "/"},
-				http.Header{"Accept": {"a", "b"}, "Te": {"trailers"}, "Cookie": {"a=1; b=2"}}},
+			{
+				"fields of the connection stay behind, the others travel", func() *http.Request {
+					req := get(t, "/")
+					req.Header = http.Header{
+						"Accept": {"a", "b"}, "Keep-Alive": {"5"}, "Connection": {"keep-alive"}, "Te": {"trailers, gzip"},
+						"Transfer-Encoding": {"chunked"}, "Cookie": {"a=1; b=2"}, "Content-Length": {"7"},
+					}
+					return req
+				},
+				seen{Method: "GET", URI: "/", Path: "/"},
+				http.Header{"Accept": {"a", "b"}, "Te": {"trailers"}, "Cookie": {"a=1; b=2"}},
+			},
 		} {
 			got = seen{}
 			res, _ := do(t, c, tc.req())
@@ -104,8 +123,10 @@ func TestResponseArrivesAsItWasWritten(t *testing.T) {
 		h      http.HandlerFunc
 		want   want
 	}{
-		{"nothing written", "GET", func(http.ResponseWriter, *http.Request) {},
-			want{200, 0, "", http.Header{"Content-Length": {"0"}}}},
+		{
+			"nothing written", "GET", func(http.ResponseWriter, *http.Request) {},
+			want{200, 0, "", http.Header{"Content-Length": {"0"}}},
+		},
 		{"small content gets a length", "GET", func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, "hel")
 			io.WriteString(w, "lo")
@@ -230,10 +251,16 @@ func TestExpectContinue(t *testing.T) {
 		want []string
 		sent bool
 	}{
-		{"the handler reads", func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) },
-			[]string{"wait", "continue", "read", "200 hello"}, true},
-		{"the handler refuses", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(413) },
-			[]string{"wait", "413 "}, false},
+		{
+			"the handler reads", func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) },
+			[]string{"wait", "continue", "read", "200 hello"},
+			true,
+		},
+		{
+			"the handler refuses", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(413) },
+			[]string{"wait", "413 "},
+			false,
+		},
 		{"the handler is slow", func(w http.ResponseWriter, r *http.Request) {
 			time.Sleep(5 * time.Second)
 			io.Copy(w, r.Body)
@@ -427,7 +454,7 @@ func TestEarlyAnswer(t *testing.T) {
 
 // TestEarlyAnswerToAStalledUpload: the workload does not go on sending; the answer must not wait for it.
 func TestEarlyAnswerToAStalledUpload(t *testing.T) {
-	served(t, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 429) },
+	served(t, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusTooManyRequests) },
 		func(t *testing.T, w *tunneltest.World, c *tunneltest.Spoke) {
 			pr, pw := io.Pipe()
 			defer pw.Close()
@@ -436,7 +463,7 @@ func TestEarlyAnswerToAStalledUpload(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if took := time.Since(start); res.StatusCode != 429 || took > 100*time.Millisecond {
+			if took := time.Since(start); res.StatusCode != http.StatusTooManyRequests || took > 100*time.Millisecond {
 				t.Errorf("%s after %v, want 429 in one round trip", res.Status, took)
 			}
 			if body, err := io.ReadAll(res.Body); err != nil || string(body) != "no\n" {

@@ -113,8 +113,10 @@ func TestProofs(t *testing.T) {
 			time.Sleep(time.Second)
 			conn.CloseWithError(0, "")
 		}, false, tunnel.ErrPeerLost, ""},
-		{"FIN before any response byte", func(_ *quic.Conn, str *quic.Stream, _ *bhttp.Reader) { str.Close() },
-			false, tunnel.ErrEnded, "P2"},
+		{
+			"FIN before any response byte", func(_ *quic.Conn, str *quic.Stream, _ *bhttp.Reader) { str.Close() },
+			false, tunnel.ErrEnded, "P2",
+		},
 		{"cancelled before any response byte", func(_ *quic.Conn, str *quic.Stream, _ *bhttp.Reader) {
 			str.CancelWrite(tunnel.CodeCancelled)
 		}, false, tunnel.ErrCancelled, ""},

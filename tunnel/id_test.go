@@ -13,10 +13,14 @@ func TestParseID(t *testing.T) {
 		want tunnel.ID // zero: refused
 		why  string    // what the refusal says
 	}{
-		{uri: "spiffe://example.com/cluster/east/gateway/9f3c",
-			want: tunnel.ID{TrustDomain: "example.com", Role: tunnel.RoleSpoke, Cluster: "east", Group: "9f3c"}},
-		{uri: "spiffe://example.com/hub/3c",
-			want: tunnel.ID{TrustDomain: "example.com", Role: tunnel.RoleHub, Group: "3c"}},
+		{
+			uri:  "spiffe://example.com/cluster/east/gateway/9f3c",
+			want: tunnel.ID{TrustDomain: "example.com", Role: tunnel.RoleSpoke, Cluster: "east", Group: "9f3c"},
+		},
+		{
+			uri:  "spiffe://example.com/hub/3c",
+			want: tunnel.ID{TrustDomain: "example.com", Role: tunnel.RoleHub, Group: "3c"},
+		},
 		{uri: "", why: "does not begin"},
 		{uri: "https://example.com/hub/3c", why: "does not begin"},
 		{uri: "SPIFFE://example.com/hub/3c", why: "does not begin"},

@@ -137,7 +137,8 @@ func TestCertificates(t *testing.T) {
 		}, tunnel.ErrCertificate, "key usage"},
 		{"the hub's has two names", func(w *world) {
 			w.hub.SetCertificate(w.CA.Issue(w.CA.HubID("h"), tunneltest.Leaf{
-				URIs: []string{w.CA.HubID("h").String(), w.CA.HubID("i").String()}}))
+				URIs: []string{w.CA.HubID("h").String(), w.CA.HubID("i").String()},
+			}))
 		}, tunnel.ErrCertificate, "2 URI names"},
 		{"the hub's names a website", func(w *world) {
 			w.hub.SetCertificate(w.CA.Issue(w.CA.HubID("h"), tunneltest.Leaf{URIs: []string{"https://example.com/"}}))
@@ -171,8 +172,10 @@ func TestCertificates(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tw := tunneltest.New(t)
 				cfg, id := tw.Config("east")
-				w := &world{World: tw, other: tunneltest.NewCA(t, ""), alien: tunneltest.NewCA(t, "alien.example"),
-					spoke: id, hub: tw.Hubs[0].Identity}
+				w := &world{
+					World: tw, other: tunneltest.NewCA(t, ""), alien: tunneltest.NewCA(t, "alien.example"),
+					spoke: id, hub: tw.Hubs[0].Identity,
+				}
 				tc.given(w)
 				c := w.Start(t, cfg)
 				_, err := c.RoundTrip(get(t, "/v1"))
@@ -214,10 +217,16 @@ func TestHubChecksByItself(t *testing.T) {
 		{"a spoke of another trust domain under the same CA", func(*tunneltest.World) tunnel.ID {
 			return tunnel.ID{TrustDomain: "alien.example", Role: tunnel.RoleSpoke, Cluster: "east", Group: "g"}
 		}, ca, nil, false},
-		{"a spoke where only hubs may come", func(w *tunneltest.World) tunnel.ID { return w.CA.SpokeID("east") }, ca,
-			[]tunnel.Role{tunnel.RoleHub}, false},
-		{"a hub where only hubs may come", func(w *tunneltest.World) tunnel.ID { return w.CA.HubID("child") }, ca,
-			[]tunnel.Role{tunnel.RoleHub}, true},
+		{
+			"a spoke where only hubs may come", func(w *tunneltest.World) tunnel.ID { return w.CA.SpokeID("east") }, ca,
+			[]tunnel.Role{tunnel.RoleHub},
+			false,
+		},
+		{
+			"a hub where only hubs may come", func(w *tunneltest.World) tunnel.ID { return w.CA.HubID("child") }, ca,
+			[]tunnel.Role{tunnel.RoleHub},
+			true,
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -341,8 +350,10 @@ func TestJoin(t *testing.T) {
 		{"a hub of another CA", other.Hub("h"), tunneltest.TrustDomain, ca.Pin(), "no CA with pin"},
 		{"a spoke", ca.Spoke("east"), tunneltest.TrustDomain, ca.Pin(), "not a hub"},
 		{"a hub of another trust domain", ca.Hub("h"), "alien.example", ca.Pin(), "not a hub"},
-		{"a hub whose certificate expired", ca.Identity(ca.HubID("h"), tunneltest.Leaf{NotAfter: time.Now().Add(-time.Minute)}),
-			tunneltest.TrustDomain, ca.Pin(), "expired"},
+		{
+			"a hub whose certificate expired", ca.Identity(ca.HubID("h"), tunneltest.Leaf{NotAfter: time.Now().Add(-time.Minute)}),
+			tunneltest.TrustDomain, ca.Pin(), "expired",
+		},
 		{"a pin that is none", ca.Hub("h"), tunneltest.TrustDomain, "sha256:zz", "64 hex digits"},
 		{"a pin without algorithm", ca.Hub("h"), tunneltest.TrustDomain, strings.TrimPrefix(ca.Pin(), "sha256:"), "64 hex digits"},
 		{"the leaf's own key as pin", ca.Hub("h"), tunneltest.TrustDomain, "leaf", "no CA with pin"},

@@ -103,10 +103,9 @@ func run(ctx context.Context, p *provider, listen, control, host, caOut, keyFile
 	api.Close()
 	ctl.Close()
 	for range running {
-		<-ended
-	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
+		if e := <-ended; !errors.Is(e, http.ErrServerClosed) {
+			err = errors.Join(err, e)
+		}
 	}
 	return err
 }

@@ -226,8 +226,7 @@ func TestAnswersAreRememberedForTheirTime(t *testing.T) {
 func TestOneLookupPerNameIsUnderWay(t *testing.T) { // F-62
 	o := origin.Start(t, origin.HTTP1())
 	asked, let := make(chan struct{}, 100), make(chan struct{})
-	var s *nameserver
-	s = serveDNS(t, func(q dns.Question, n int) *dns.Msg {
+	s := serveDNS(t, func(q dns.Question, n int) *dns.Msg {
 		asked <- struct{}{}
 		<-let
 		return zone(t, "api.example.net. 60 A 127.0.0.1")(q, n)

@@ -74,9 +74,11 @@ func serve(ctx context.Context, srv *http.Server, run func() error) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()
 	if srv.Shutdown(last) != nil {
-		srv.Close()
+		_ = srv.Close() // whoever still talks has had its time
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin: serve: %w", err)
+	}
 	return nil
 }
 
@@ -98,8 +100,7 @@ func listenSocket(ctx context.Context, path string) (net.Listener, error) {
 	}
 	l.SetUnlinkOnClose(false) // it will not be there any more
 	if err := errors.Join(os.Chmod(made, 0o600), os.Rename(made, path)); err != nil {
-		l.Close()
-		return nil, fmt.Errorf("admin: make the socket %s: %w", path, err)
+		return nil, fmt.Errorf("admin: make the socket %s: %w", path, errors.Join(err, l.Close()))
 	}
 	return l, nil
 }

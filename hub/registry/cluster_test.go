@@ -61,8 +61,12 @@ func TestRegisterLeavesAnObjectToItsOwner(t *testing.T) {
 		{"the same role is asked of it", "folder", Registration{Role: tunnel.RoleSpoke}, "", data},
 		{"another role is asked of it", "folder", Registration{Role: tunnel.RoleHub}, ClusterRegistered, data},
 		{"another label is asked of it", "folder", Registration{Labels: map[string]string{"region": "us"}}, ClusterRegistered, data},
-		{"another label is asked of an object of the same owner", "cli", Registration{Labels: map[string]string{"tier": "1"}}, "",
-			`{"metadata":{"annotations":{"a":"b"},"labels":{"region":"eu","tier":"1"}},"spec":{"sourceIP":"Trusted"}}`},
+		{
+			"another label is asked of an object of the same owner", "cli",
+			Registration{Labels: map[string]string{"tier": "1"}},
+			"",
+			`{"metadata":{"annotations":{"a":"b"},"labels":{"region":"eu","tier":"1"}},"spec":{"sourceIP":"Trusted"}}`,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			simulate(t, func(t *testing.T, w *world) {
@@ -135,33 +139,44 @@ func TestWhoMustGo(t *testing.T) {
 		reason   string
 		state    State
 	}{
-		{"a gateway of a suspended cluster, until it is resumed",
+		{
+			"a gateway of a suspended cluster, until it is resumed",
 			func(t *testing.T, _ *world, r *Registry) error { return r.Suspend(t.Context(), "east") },
 			func(t *testing.T, _ *world, r *Registry) error { return r.Resume(t.Context(), "east") },
-			"suspended", Suspended},
-		{"a gateway of a cluster that its object suspends, until it does not",
+			"suspended", Suspended,
+		},
+		{
+			"a gateway of a cluster that its object suspends, until it does not",
 			func(t *testing.T, w *world, _ *Registry) error {
 				w.apply(t, "east", `{"spec":{"suspended":true}}`)
 				return nil
 			},
 			func(t *testing.T, w *world, _ *Registry) error { w.apply(t, "east", `{"spec":{}}`); return nil },
-			"suspended", Suspended},
-		{"a gateway of a revoked cluster, for good",
+			"suspended", Suspended,
+		},
+		{
+			"a gateway of a revoked cluster, for good",
 			func(t *testing.T, _ *world, r *Registry) error { return r.Revoke(t.Context(), "east") }, nil,
-			"revoked", Revoked},
-		{"a gateway of a revoked cluster, also when it is registered again",
+			"revoked", Revoked,
+		},
+		{
+			"a gateway of a revoked cluster, also when it is registered again",
 			func(t *testing.T, w *world, r *Registry) error {
 				err := r.Revoke(t.Context(), "east")
 				w.register(r, "east")
 				return err
-			}, nil, "revoked", Revoked},
-		{"a gateway of a revoked cluster, also when another one has joined",
+			}, nil, "revoked", Revoked,
+		},
+		{
+			"a gateway of a revoked cluster, also when another one has joined",
 			func(t *testing.T, w *world, r *Registry) error {
 				err := r.Revoke(t.Context(), "east")
 				w.join(r, w.register(r, "east"), "pod-1")
 				return err
-			}, nil, "revoked", Ready},
-		{"a gateway whose role was changed, until it is changed back",
+			}, nil, "revoked", Ready,
+		},
+		{
+			"a gateway whose role was changed, until it is changed back",
 			func(t *testing.T, w *world, _ *Registry) error {
 				w.apply(t, "east", `{"spec":{"role":"hub"}}`)
 				return nil
@@ -170,17 +185,22 @@ func TestWhoMustGo(t *testing.T) {
 				w.apply(t, "east", `{"spec":{"role":"spoke"}}`)
 				return nil
 			},
-			"role", Ready},
-		{"a gateway whose object was deleted, until it is back",
+			"role", Ready,
+		},
+		{
+			"a gateway whose object was deleted, until it is back",
 			func(t *testing.T, w *world, _ *Registry) error { w.deleteObject(t, "east"); return nil },
 			func(t *testing.T, w *world, _ *Registry) error { w.apply(t, "east", `{"spec":{}}`); return nil },
-			"no Cluster", ""},
-		{"a gateway whose object was deleted, for good once it is registered again",
+			"no Cluster", "",
+		},
+		{
+			"a gateway whose object was deleted, for good once it is registered again",
 			func(t *testing.T, w *world, r *Registry) error {
 				w.deleteObject(t, "east")
 				w.register(r, "east")
 				return nil
-			}, nil, "revoked", Revoked},
+			}, nil, "revoked", Revoked,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			simulate(t, func(t *testing.T, w *world) {

@@ -97,7 +97,8 @@ func (r *Registry) join(ctx context.Context, req control.JoinRequest, csr reques
 // grant issues a certificate and commits its serial, the instance's record and ops together: no certificate leaves the
 // hub before it is recorded.
 func (r *Registry) grant(ctx context.Context, role tunnel.Role, cluster, group, instance string, csr request,
-	next instanceRecord, ifRevision int64, ops []catalog.Op) (control.Certificate, error) {
+	next instanceRecord, ifRevision int64, ops []catalog.Op,
+) (control.Certificate, error) {
 	now := time.Now()
 	id := tunnel.ID{TrustDomain: r.cfg.TrustDomain, Role: role, Group: group}
 	if role == tunnel.RoleSpoke {

@@ -91,8 +91,10 @@ func (r *Registry) applyObject(ctx context.Context, reg Registration) error {
 	}
 	_, _, err = r.cfg.Objects.Apply(ctx, reg.Owner, obj, catalog.ApplyOptions{})
 	if errors.Is(err, catalog.ErrOwned) {
-		return &Error{Code: ClusterRegistered, Message: "the labels of Cluster " + reg.Name + " differ from those asked for",
-			Remedy: "register without labels, or change them where the object comes from", Err: err}
+		return &Error{
+			Code: ClusterRegistered, Message: "the labels of Cluster " + reg.Name + " differ from those asked for",
+			Remedy: "register without labels, or change them where the object comes from", Err: err,
+		}
 	}
 	if err != nil {
 		return stored("store "+ref.String(), err)

@@ -178,8 +178,10 @@ func (r *Registry) refusal(p tunnel.Peer, err error) error {
 // proven checks the certificate of a RecoverRequest and the signature by its key, and returns whom that proves.
 func (r *Registry) proven(req control.RecoverRequest) (tunnel.Peer, *x509.Certificate, error) {
 	no := func(message string, err error) (tunnel.Peer, *x509.Certificate, error) {
-		return tunnel.Peer{}, nil, &Error{Code: CertRefused, Message: message, Err: err,
-			Remedy: "send the newest certificate of this instance and sign with its key; else get a new bundle: `penstock cluster recover`"}
+		return tunnel.Peer{}, nil, &Error{
+			Code: CertRefused, Message: message, Err: err,
+			Remedy: "send the newest certificate of this instance and sign with its key; else get a new bundle: `penstock cluster recover`",
+		}
 	}
 	if len(req.Certificate) > maxCSR {
 		return no("the certificate is longer than 8 KiB", nil)

@@ -45,59 +45,83 @@ func TestRenewRefuses(t *testing.T) {
 		want   Code
 		locked bool
 	}{
-		{"nothing when the generation is the recorded one",
-			func(*testing.T, *world, *Registry, *gateway, *tunnel.Peer, *control.RenewRequest) {}, "", false},
-		{"an older generation, and locks the instance",
+		{
+			"nothing when the generation is the recorded one",
+			func(*testing.T, *world, *Registry, *gateway, *tunnel.Peer, *control.RenewRequest) {}, "", false,
+		},
+		{
+			"an older generation, and locks the instance",
 			func(_ *testing.T, _ *world, _ *Registry, _ *gateway, _ *tunnel.Peer, req *control.RenewRequest) {
 				req.Generation--
 			},
-			InstanceLocked, true},
-		{"generation 0, and locks the instance",
+			InstanceLocked, true,
+		},
+		{
+			"generation 0, and locks the instance",
 			func(_ *testing.T, _ *world, _ *Registry, _ *gateway, _ *tunnel.Peer, req *control.RenewRequest) {
 				req.Generation = 0
-			}, InstanceLocked, true},
-		{"the key of the last certificate",
+			}, InstanceLocked, true,
+		},
+		{
+			"the key of the last certificate",
 			func(t *testing.T, _ *world, _ *Registry, g *gateway, _ *tunnel.Peer, req *control.RenewRequest) {
 				req.CSR = csrOf(t, g.key)
-			}, CSRRefused, false},
-		{"a bad certificate request",
+			}, CSRRefused, false,
+		},
+		{
+			"a bad certificate request",
 			func(_ *testing.T, _ *world, _ *Registry, _ *gateway, _ *tunnel.Peer, req *control.RenewRequest) {
 				req.CSR = "x"
 			},
-			CSRRefused, false},
-		{"an instance that never joined",
+			CSRRefused, false,
+		},
+		{
+			"an instance that never joined",
 			func(_ *testing.T, _ *world, _ *Registry, _ *gateway, p *tunnel.Peer, _ *control.RenewRequest) {
 				p.Instance = "pod-9"
-			}, InstanceUnknown, false},
-		{"a gateway group that nobody has",
+			}, InstanceUnknown, false,
+		},
+		{
+			"a gateway group that nobody has",
 			func(_ *testing.T, _ *world, _ *Registry, _ *gateway, p *tunnel.Peer, _ *control.RenewRequest) {
 				p.Group = newGroup()
-			}, ClusterRevoked, false},
-		{"a cluster that nobody registered",
+			}, ClusterRevoked, false,
+		},
+		{
+			"a cluster that nobody registered",
 			func(_ *testing.T, _ *world, _ *Registry, _ *gateway, p *tunnel.Peer, _ *control.RenewRequest) {
 				p.Cluster = "north"
-			}, ClusterUnknown, false},
-		{"a suspended cluster",
+			}, ClusterUnknown, false,
+		},
+		{
+			"a suspended cluster",
 			func(t *testing.T, _ *world, r *Registry, _ *gateway, _ *tunnel.Peer, _ *control.RenewRequest) {
 				if err := r.Suspend(t.Context(), "east"); err != nil {
 					t.Fatal(err)
 				}
-			}, ClusterSuspended, false},
-		{"a revoked cluster",
+			}, ClusterSuspended, false,
+		},
+		{
+			"a revoked cluster",
 			func(t *testing.T, _ *world, r *Registry, _ *gateway, _ *tunnel.Peer, _ *control.RenewRequest) {
 				if err := r.Revoke(t.Context(), "east"); err != nil {
 					t.Fatal(err)
 				}
-			}, ClusterRevoked, false},
-		{"a certificate of the wrong role",
+			}, ClusterRevoked, false,
+		},
+		{
+			"a certificate of the wrong role",
 			func(t *testing.T, w *world, _ *Registry, _ *gateway, _ *tunnel.Peer, _ *control.RenewRequest) {
 				w.apply(t, "east", `{"spec":{"role":"hub"}}`)
-			}, CertRefused, false},
-		{"everything while the catalog is away, but locks nobody",
+			}, CertRefused, false,
+		},
+		{
+			"everything while the catalog is away, but locks nobody",
 			func(t *testing.T, w *world, _ *Registry, _ *gateway, _ *tunnel.Peer, _ *control.RenewRequest) {
 				w.catalog.Fail(true)
 				t.Cleanup(func() { w.catalog.Fail(false) })
-			}, Unavailable, false},
+			}, Unavailable, false,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			simulate(t, func(t *testing.T, w *world) {

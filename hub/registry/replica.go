@@ -22,12 +22,10 @@ func (r *Registry) Advertise(ctx context.Context, hub control.Hub) error {
 		return refuse(BadRequest, "a hub is advertised by name and address", "set name and tunnel.advertise")
 	}
 	for {
-		err := r.advertise(ctx, hub)
-		if ctx.Err() != nil {
-			return nil
+		if err := r.advertise(ctx, hub); ctx.Err() == nil {
+			r.log.Warn("this hub is not advertised; trying again", "hub", hub.Name, "error", err)
 		}
-		r.log.Warn("this hub is not advertised; trying again", "hub", hub.Name, "error", err)
-		if !sleep(ctx, time.Second) {
+		if !sleep(ctx, time.Second) { // ctx is done, now or before
 			return nil
 		}
 	}
