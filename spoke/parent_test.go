@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -172,8 +173,8 @@ type hubSide struct {
 	events  *io.PipeWriter
 	asked   chan string // path and query of each watch
 	reports chan control.Report
-	// reportStatus answers reports [204].
-	reportStatus int
+	// refuses reports: they are answered with a 503.
+	refuses atomic.Bool
 }
 
 func newHubSide() (*hubSide, transport) {
@@ -193,8 +194,8 @@ func newHubSide() (*hubSide, transport) {
 			}
 			h.reports <- in
 			status := http.StatusNoContent
-			if h.reportStatus != 0 {
-				status = h.reportStatus
+			if h.refuses.Load() {
+				status = http.StatusServiceUnavailable
 			}
 			return &http.Response{StatusCode: status, Body: http.NoBody}, nil
 		}
@@ -289,7 +290,7 @@ func TestReports(t *testing.T) {
 			c.refusals.Add(control.Refusal{RequestID: fmt.Sprint(n)})
 		}
 		h, rt := newHubSide()
-		h.reportStatus = http.StatusServiceUnavailable
+		h.refuses.Store(true)
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		began := time.Now()
@@ -312,7 +313,7 @@ func TestReports(t *testing.T) {
 
 		// The hub did not take it: the next report brings them again, and the one after it the rest.
 		synctest.Wait()
-		h.reportStatus = 0
+		h.refuses.Store(false)
 		second := <-h.reports
 		if took := time.Since(began); took != reportEvery {
 			t.Errorf("the second report came after %v", took)
