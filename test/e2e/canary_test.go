@@ -180,7 +180,7 @@ func TestCredentialsAppearNowhere(t *testing.T) {
 			t.Errorf("control: %s does not name the credential or its backend: %.300s", where, places[where])
 		}
 	}
-	for _, reason := range []string{"tls-certificate", "connection-refused", "connection-terminated", "not-granted"} {
+	for _, reason := range []string{"tls-certificate", "connection-refused", "protocol-error", "not-granted"} {
 		if !strings.Contains(places["access log of the hub"], reason) {
 			t.Errorf("control: nothing failed with %s", reason)
 		}
