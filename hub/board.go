@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
-	"slices"
 	"sync"
+	"time"
 
 	"penstock.dev/penstock/apis/control"
 )
@@ -88,31 +88,36 @@ func (b *board) awaitHubs(ctx context.Context) bool {
 	}
 }
 
+// reportLife is how long a report is remembered; a spoke that is connected sends one every 10 s.
+const reportLife = time.Minute
+
 // reports is what the connected spokes said last, by instance. Safe for concurrent use.
 type reports struct {
 	mu   sync.Mutex
-	last map[string]control.Report
+	last map[string]told
 }
 
+// told is a report and when it came.
+type told struct {
+	control.Report
+	at time.Time
+}
+
+// set takes a report, and forgets those of instances that have not reported for reportLife.
 func (r *reports) set(rep control.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.last == nil {
-		r.last = map[string]control.Report{}
+		r.last = map[string]told{}
 	}
 	rep.Refusals = nil
-	r.last[rep.Instance] = rep
+	now := time.Now()
+	maps.DeleteFunc(r.last, func(_ string, t told) bool { return now.Sub(t.at) > reportLife })
+	r.last[rep.Instance] = told{rep, now}
 }
 
 func (r *reports) get(instance string) control.Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.last[instance]
-}
-
-// keep forgets all instances but those that are connected.
-func (r *reports) keep(connected []string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	maps.DeleteFunc(r.last, func(instance string, _ control.Report) bool { return !slices.Contains(connected, instance) })
+	return r.last[instance].Report
 }

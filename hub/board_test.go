@@ -63,16 +63,22 @@ func TestTheBoardMakesAViewOncePerState(t *testing.T) {
 }
 
 func TestReportsForgetWhoLeft(t *testing.T) {
-	var r reports
-	r.keep(nil) // before anybody reported
-	r.set(control.Report{Instance: "a", Revision: 1, Refusals: []control.Refusal{{RequestID: "x"}}})
-	r.set(control.Report{Instance: "b", Revision: 2})
-	r.set(control.Report{Instance: "a", Revision: 3})
-	if got := r.get("a"); got.Revision != 3 || got.Refusals != nil {
-		t.Errorf("the last report of a is %+v, want revision 3 without refusals", got)
-	}
-	r.keep([]string{"b"})
-	if r.get("a").Instance != "" || r.get("b").Revision != 2 {
-		t.Errorf("after a left: %+v and %+v", r.get("a"), r.get("b"))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var r reports
+		if got := r.get("a"); got.Instance != "" {
+			t.Errorf("before anybody reported: %+v", got)
+		}
+		r.set(control.Report{Instance: "a", Revision: 1, Refusals: []control.Refusal{{RequestID: "x"}}})
+		r.set(control.Report{Instance: "a", Revision: 3, Refusals: []control.Refusal{{RequestID: "y"}}})
+		if got := r.get("a"); got.Revision != 3 || got.Refusals != nil {
+			t.Errorf("the last report of a is %+v, want revision 3 without refusals", got)
+		}
+		for range 8 {
+			<-time.After(10 * time.Second)
+			r.set(control.Report{Instance: "b", Revision: 2})
+		}
+		if len(r.last) != 1 || r.get("b").Revision != 2 {
+			t.Errorf("after a left: %+v", r.last)
+		}
+	})
 }
