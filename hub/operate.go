@@ -78,7 +78,7 @@ func (h *hub) serveAdmin(ctx context.Context) error {
 func (h *hub) adminNames() []string {
 	names := []string{h.cfg.Name, "localhost", "127.0.0.1", "::1"}
 	if host, _, err := net.SplitHostPort(h.cfg.Admin.Address); err == nil {
-		if ip := net.ParseIP(host); ip != nil && !ip.IsUnspecified() && !ip.IsLoopback() {
+		if ip := net.ParseIP(host); ip != nil && !ip.IsUnspecified() && !slices.Contains(names, host) {
 			names = append(names, host)
 		}
 	}
@@ -245,9 +245,11 @@ func (o operator) Explain(_ context.Context, req admin.ExplainRequest) (admin.Ex
 // aliased is the catalog authority that a host means for a caller, as the caller's spoke would choose it: an alias of a
 // grant, or a claim's hostname; any other host is left as it is.
 func aliased(s *route.Snapshot, q route.Query) string {
-	name, namespace, qualified := strings.Cut(q.Host, ".")
-	if qualified {
-		namespace, _, _ = strings.Cut(namespace, ".")
+	// An alias is a Service's name: openai, openai.team-a, openai.team-a.svc and so on, but not openai.example.com.
+	name, rest, qualified := strings.Cut(q.Host, ".")
+	namespace, domain, deeper := strings.Cut(rest, ".")
+	if deeper && domain != "svc" && !strings.HasPrefix(domain, "svc.") {
+		name = ""
 	}
 	var byAlias, byHostname string
 	for _, g := range s.Grants {
