@@ -57,7 +57,15 @@ type held struct {
 	certificate tls.Certificate
 	id          tunnel.ID
 	roots       *x509.CertPool
+	since       time.Time // when this process began to use the certificate
 }
+
+// renewAt is when half of the certificate's life is over, as far as this process has seen it: NotBefore is backdated, so
+// it says nothing about when the life began.
+func (h *held) renewAt() time.Time { return h.since.Add(h.left() / 2) }
+
+// left is what the certificate had to live when this process began to use it.
+func (h *held) left() time.Duration { return max(h.certificate.Leaf.NotAfter.Sub(h.since), 0) }
 
 // identity is the spoke's certificate: joined with a bundle, renewed over the tunnel, recovered after expiry. It
 // implements tunnel.Identity and is safe for concurrent use.
@@ -278,6 +286,9 @@ func (id *identity) change(edit func(*record)) error {
 	if err != nil {
 		return fmt.Errorf("spoke: the hub's answer is not usable: %w", err)
 	}
+	if old.Certificate == r.Certificate {
+		h.since = old.since
+	}
 	if old.Roots == r.Roots {
 		h.roots = old.roots // another pool would mean another trust bundle, and so new tunnels
 	}
@@ -323,7 +334,7 @@ func hold(r record) (*held, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &held{record: r, certificate: cert, id: id, roots: roots}, nil
+	return &held{record: r, certificate: cert, id: id, roots: roots, since: time.Now()}, nil
 }
 
 // Certificate implements tunnel.Identity.

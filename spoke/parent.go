@@ -159,33 +159,36 @@ func (p *parent) report(ctx context.Context, hub tunnel.Hub, rt http.RoundTrippe
 // keepFresh renews the certificate at half its life, with jitter, until ctx is done.
 func (p *parent) keepFresh(ctx context.Context, rt http.RoundTripper) {
 	for {
-		leaf := p.identity.current.Load().certificate.Leaf
-		life := leaf.NotAfter.Sub(leaf.NotBefore)
-		at := leaf.NotBefore.Add(life/2 + time.Duration(rand.Int64N(int64(life/20)+1)))
-		if !sleep(ctx, time.Until(at)) {
+		h := p.identity.current.Load()
+		jitter := time.Duration(rand.Int64N(int64(h.left()/20) + 1))
+		if !sleep(ctx, time.Until(h.renewAt().Add(jitter))) {
 			return
 		}
 		for {
-			err := p.identity.renew(ctx, rt)
+			err := p.renew(ctx, rt)
 			if err == nil {
 				break
-			}
-			if time.Now().After(leaf.NotAfter) { // no tunnel takes it any more
-				err = p.identity.recover(ctx)
-				if err == nil {
-					break
-				}
 			}
 			if ctx.Err() != nil {
 				return
 			}
-			p.log.WarnContext(ctx, "certificate not renewed", "expires", leaf.NotAfter, "error", err)
-			if !sleep(ctx, retryRenewal) {
+			expires := h.certificate.Leaf.NotAfter
+			p.log.WarnContext(ctx, "certificate not renewed", "expires", expires, "error", err)
+			if !sleep(ctx, max(min(retryRenewal, h.left()/10), time.Second)) {
 				return
 			}
 		}
 		p.log.InfoContext(ctx, "certificate renewed", "expires", p.identity.current.Load().certificate.Leaf.NotAfter)
 	}
+}
+
+// renew asks over the tunnel or, once no tunnel takes the certificate any more, at the join endpoint.
+func (p *parent) renew(ctx context.Context, rt http.RoundTripper) error {
+	err := p.identity.renew(ctx, rt)
+	if err != nil && time.Now().After(p.identity.current.Load().certificate.Leaf.NotAfter) {
+		return p.identity.recover(ctx)
+	}
+	return err
 }
 
 // sleep waits for d or the end of ctx and reports whether it was d.

@@ -2,10 +2,13 @@ package spoke
 
 import (
 	"crypto/ecdsa"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"penstock.dev/penstock/apis/control"
 	"penstock.dev/penstock/tunnel/tunneltest"
@@ -59,5 +62,17 @@ func TestAHubThatRepeatsItselfChangesNothing(t *testing.T) {
 	info, err := os.Stat(id.file)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the identity file: %v, %v; want mode 0600", info, err)
+	}
+}
+
+// NotBefore is backdated by five minutes, so it must not count: a life of one minute would be half over before it began,
+// and renewals would follow one another without a pause.
+func TestHalfOfALifeIsCountedFromWhenItBegan(t *testing.T) {
+	now := time.Now()
+	h := &held{since: now, certificate: tls.Certificate{Leaf: &x509.Certificate{
+		NotBefore: now.Add(-5 * time.Minute), NotAfter: now.Add(time.Minute),
+	}}}
+	if got := h.renewAt().Sub(now); got != 30*time.Second {
+		t.Errorf("renewed after %v, want 30s", got)
 	}
 }
