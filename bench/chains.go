@@ -105,7 +105,7 @@ func openSite(bin string, profiles bool) (s *site, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.upstream, s.pid = address, p.pid()
+	s.upstream, s.pid = address, p.PID()
 	return s, nil
 }
 
@@ -150,6 +150,6 @@ func startGoH2(_ context.Context, s *site, t *target) error {
 		return err
 	}
 	t.address, t.authorization = address, "Bearer "+workloadToken // replaced by the hub
-	t.spoke, t.hub = hop{pid: spoke.pid()}, hop{pid: hub.pid()}
+	t.spoke, t.hub = hop{pid: spoke.PID()}, hop{pid: hub.PID()}
 	return nil
 }

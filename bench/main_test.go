@@ -66,12 +66,12 @@ func TestEachChainIsMeasuredAndEnded(t *testing.T) {
 		tg.procs.stop()
 		for _, p := range procs {
 			select {
-			case <-p.ended:
+			case <-p.Ended():
 			default:
-				t.Errorf("%s: %s still runs", c.name, p.name)
+				t.Errorf("%s: %s still runs", c.name, filepath.Base(p.Log()))
 			}
-			if p.err != nil { // SIGTERM is how it should end, by itself
-				t.Errorf("%s: %s ended with %v", c.name, p.name, p.err)
+			if err := p.Err(); err != nil { // SIGTERM is how it should end, by itself
+				t.Errorf("%s: %s ended with %v", c.name, filepath.Base(p.Log()), err)
 			}
 		}
 	}

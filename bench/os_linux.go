@@ -5,11 +5,6 @@ import (
 	"time"
 )
 
-// childAttributes: a child does not outlive a bench that was killed, and Ctrl-C reaches bench alone.
-func childAttributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-}
-
 // sleepUntil waits in the kernel: the timers of an idle Go process are up to a millisecond late, which is more than the
 // latencies to be measured. The kernel's are 50 us late.
 func sleepUntil(t time.Time) {

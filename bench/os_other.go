@@ -2,13 +2,7 @@
 
 package main
 
-import (
-	"syscall"
-	"time"
-)
-
-// childAttributes: Ctrl-C reaches bench alone.
-func childAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+import "time"
 
 // sleepUntil waits with Go's timers; figures are taken from /proc, so no run of bench gets this far elsewhere.
 func sleepUntil(t time.Time) { <-time.After(time.Until(t)) }

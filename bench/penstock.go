@@ -54,7 +54,7 @@ func startPenstock(ctx context.Context, s *site, t *target) error {
 	if err != nil {
 		return err
 	}
-	if err := hub.ready(ctx, "http://"+set.HubHealth+"/readyz"); err != nil {
+	if err := hub.Ready(ctx, "http://"+set.HubHealth+"/readyz"); err != nil {
 		return err
 	}
 	if err := s.penstock(ctx, dir, s.key, "credential", "set", "bench/key"); err != nil {
@@ -67,11 +67,11 @@ func startPenstock(ctx context.Context, s *site, t *target) error {
 	if err != nil {
 		return err
 	}
-	if err := spoke.ready(ctx, "http://"+set.SpokeHealth+"/readyz"); err != nil {
+	if err := spoke.Ready(ctx, "http://"+set.SpokeHealth+"/readyz"); err != nil {
 		return err
 	}
 	t.address, t.host, t.authorization = net.JoinHostPort("127.0.0.1", set.SpokePort), alias, "Bearer "+workloadToken
-	t.spoke, t.hub = hop{spoke.pid(), set.SpokePprof}, hop{hub.pid(), set.HubPprof}
+	t.spoke, t.hub = hop{spoke.PID(), set.SpokePprof}, hop{hub.PID(), set.HubPprof}
 	return answers(ctx, t)
 }
 

@@ -307,7 +307,7 @@ func (d *demo) revoked(ctx context.Context) error {
 
 func (d *demo) killed(ctx context.Context) error {
 	d.title("Kill hub-a, which also holds etcd")
-	d.procs["hub-a"].kill()
+	d.procs["hub-a"].Kill()
 	probe := request{gateway: east, host: "openai", path: "/v1/models", header: map[string]string{"Authorization": teamA}}
 	sent, failed, outage := d.outage(ctx, 4*time.Second, probe)
 	d.check(outage <= 2500*time.Millisecond, "a new request every 50 ms: %d sent, %d failed, the last one %d ms after the kill", sent, failed, outage.Milliseconds())
@@ -407,7 +407,7 @@ func (d *demo) noLeaks(ctx context.Context) error {
 	d.check(metrics == 0, "metrics of 5 gateways: %d with a key", metrics)
 	d.check(hidden == 0, "metrics of 5 gateways: %d with repeats that nobody decided", hidden)
 	for _, name := range []string{"east", "west", "hub-b"} {
-		found, scanned, err := memoryHas(d.procs[name].cmd.Process.Pid, d.keys)
+		found, scanned, err := memoryHas(d.procs[name].PID(), d.keys)
 		switch {
 		case err != nil:
 			d.detail("memory of " + name + ": " + err.Error())
@@ -444,7 +444,7 @@ func (d *demo) until(ctx context.Context, limit time.Duration, r request, wanted
 // hops prints what each gateway logged about a request.
 func (d *demo) hops(id string) {
 	for _, name := range []string{"east", "hub-a", "hub-b"} {
-		data, err := os.ReadFile(d.procs[name].log)
+		data, err := os.ReadFile(d.procs[name].Log())
 		if err != nil || id == "" {
 			continue
 		}

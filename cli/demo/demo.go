@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"penstock.dev/penstock/examples"
+	"penstock.dev/penstock/internal/process"
 )
 
 // Config of a demo.
@@ -52,7 +53,7 @@ type demo struct {
 	passed int
 	// keys are the provider's API keys in the order of their use; made for this run, so that a leak can be found.
 	keys  []string
-	procs map[string]*process
+	procs map[string]*process.Process
 }
 
 // Run sets the topology up, checks it and, unless Once, keeps it up until ctx is done. It returns ErrFailed when a check
@@ -66,7 +67,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	d := &demo{cfg: cfg, w: &world{dir: dir, bin: bin}, procs: map[string]*process{}}
+	d := &demo{cfg: cfg, w: &world{dir: dir, bin: bin}, procs: map[string]*process.Process{}}
 	defer d.w.down()
 	if err := d.unpack(); err != nil {
 		return err
@@ -176,10 +177,10 @@ func (d *demo) run(ctx context.Context, name, program, url string, args ...strin
 	}
 	d.procs[name] = p
 	began := time.Now()
-	if err := p.ready(ctx, url); err != nil {
+	if err := p.Ready(ctx, url); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	fmt.Fprintf(d.cfg.Out, "  %-9s ready after %4d ms   (log: %s)\n", name, time.Since(began).Milliseconds(), d.show(p.log))
+	fmt.Fprintf(d.cfg.Out, "  %-9s ready after %4d ms   (log: %s)\n", name, time.Since(began).Milliseconds(), d.show(p.Log()))
 	return nil
 }
 
