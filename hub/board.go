@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -62,6 +63,18 @@ func (b *board) read(cluster string) (posted, view, <-chan struct{}) {
 		b.views[cluster] = v
 	}
 	return b.state, v, b.changed
+}
+
+// trust posts the roots, in PEM.
+func (b *board) trust(roots string) { b.post(func(p *posted) { p.roots = roots }) }
+
+// advertise posts the hubs, unless the list lacks the one that posts it. Replicas learn of each other at different moments;
+// a spoke that is told of all hubs by one and of all others by the next would hang up on that next one, and never hear
+// from it that the list was a moment too old.
+func (b *board) advertise(self string, hubs []control.Hub) {
+	if slices.ContainsFunc(hubs, func(h control.Hub) bool { return h.Name == self }) {
+		b.post(func(p *posted) { p.hubs = hubs })
+	}
 }
 
 // hubs that are advertised now.

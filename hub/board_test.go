@@ -38,6 +38,33 @@ func TestJoinsWaitForTheFirstHub(t *testing.T) {
 	})
 }
 
+// A list without the hub that tells it is of a moment when its own record had not come back to it, and a spoke that
+// believed it would hang up on the very hub that could correct it.
+func TestAHubNeverTellsAListWithoutItself(t *testing.T) {
+	a, b := control.Hub{Name: "hub-a", Address: "192.0.2.1:8443"}, control.Hub{Name: "hub-b", Address: "192.0.2.2:8443"}
+	board := newBoard()
+	for _, row := range []struct {
+		name       string
+		told, want []control.Hub
+	}{
+		{"at start the others are known first", []control.Hub{a}, nil},
+		{"then all are", []control.Hub{a, b}, []control.Hub{a, b}},
+		{"another left", []control.Hub{b}, []control.Hub{b}},
+		{"the own lease was lost for a moment", []control.Hub{a}, []control.Hub{b}},
+		{"nobody is advertised", nil, []control.Hub{b}},
+		{"all is well again", []control.Hub{a, b}, []control.Hub{a, b}},
+	} {
+		board.advertise("hub-b", row.told)
+		if diff := cmp.Diff(row.want, board.hubs()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", row.name, diff)
+		}
+	}
+	board.trust("R")
+	if state, _, _ := board.read("east"); state.roots != "R" || len(state.hubs) != 2 {
+		t.Errorf("state %+v", state)
+	}
+}
+
 func TestTheBoardMakesAViewOncePerState(t *testing.T) {
 	b := newBoard()
 	if _, v, _ := b.read("east"); v.value != nil {

@@ -267,7 +267,8 @@ func (h *hub) registryChanged() {
 		h.log.Info("tunnels cut", "connections", n)
 	}
 	roots := h.registry.RootsPEM()
-	h.board.post(func(p *posted) { p.hubs, p.roots = h.registry.Hubs(), roots })
+	h.board.trust(roots)
+	h.board.advertise(h.cfg.Name, h.registry.Hubs())
 	h.writeRoots(roots)
 }
 
@@ -313,7 +314,7 @@ func (h *hub) ready() error {
 	case h.served.Load() == nil:
 		return errors.New("the catalog has not been read yet")
 	case len(h.board.hubs()) == 0:
-		return errors.New("no hub is advertised yet")
+		return errors.New("this hub is not advertised yet")
 	}
 	return nil
 }
@@ -342,7 +343,7 @@ func (h *hub) joinAddresses() []string {
 	return []string{"https://" + h.joining.Addr().String()}
 }
 
-// serveJoin serves the HTTPS join endpoint, once a hub is advertised: a spoke that joined before that would have been told
+// serveJoin serves the HTTPS join endpoint, once this hub is advertised: a spoke that joined before that would have been told
 // of no hub, and would have nobody to ask again.
 func (h *hub) serveJoin(ctx context.Context) error {
 	if !h.board.awaitHubs(ctx) {
