@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -169,19 +171,38 @@ func (d *demo) up(ctx context.Context) error {
 	return nil
 }
 
-// run starts a program and waits until url answers.
-func (d *demo) run(ctx context.Context, name, program, url string, args ...string) error {
+// run starts a program and waits until the URL ready answers.
+func (d *demo) run(ctx context.Context, name, program, ready string, args ...string) error {
+	if err := unused(ctx, ready); err != nil {
+		return err
+	}
 	p, err := d.w.start(name, program, args...)
 	if err != nil {
 		return err
 	}
 	d.procs[name] = p
 	began := time.Now()
-	if err := p.Ready(ctx, url); err != nil {
+	if err := p.Ready(ctx, ready); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
 	fmt.Fprintf(d.cfg.Out, "  %-9s ready after %4d ms   (log: %s)\n", name, time.Since(began).Milliseconds(), d.show(p.Log()))
 	return nil
+}
+
+// unused fails if somebody else answers where a program of ours is to listen: it would be taken for ours.
+func unused(ctx context.Context, address string) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", u.Host)
+	if err != nil {
+		return nil
+	}
+	_ = c.Close() // nothing was sent
+	return fmt.Errorf("demo: somebody listens on %s already; is another demo running? End it first", u.Host)
 }
 
 // show is a path as a person at this prompt would write it.
