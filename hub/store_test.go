@@ -290,12 +290,23 @@ func TestFollow(t *testing.T) {
 		m.Fail(false)
 		m.Cut(true)
 		other := m.Connect()
+		d, err := s.Encode(t.Context(), parse(t, backendNamed("d", "d1.example.com"))[0])
+		if err == nil {
+			_, _, err = catalog.NewObjects(other).Apply(t.Context(), "cli", d, catalog.ApplyOptions{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Compact()
+		m.Cut(false)
+		expect("a new listing keeps what it cannot read", []string{"a=a2.example.com", "c=c1.example.com", "d=d1.example.com", "@true"})
+		m.Cut(true)
 		if _, err := other.Commit(t.Context(), catalog.Op{Key: key, Delete: true}); err != nil {
 			t.Fatal(err)
 		}
 		m.Compact()
 		m.Cut(false)
-		expect("after a compaction", []string{"c=c1.example.com", "@true"})
+		expect("after a compaction", []string{"c=c1.example.com", "d=d1.example.com", "@true"})
 	})
 }
 
