@@ -209,14 +209,14 @@ func (id *identity) recover(ctx context.Context) error {
 	return id.take(h.record, key, answer)
 }
 
-// anyJoin asks the join endpoints one after the other until one answers; a refusal is final.
+// anyJoin asks the join endpoints one after the other until one decides; a refusal (4xx) is final.
 func (id *identity) anyJoin(ctx context.Context, r record, path string, in, out any) error {
 	tlsConfig := tunnel.JoinClientTLS(r.TrustDomain, r.CAPin, id.now)
 	err := errors.New("the bundle names no join endpoint")
 	for _, base := range r.Join {
 		err = id.post(ctx, strings.TrimSuffix(base, "/")+path, tlsConfig, in, out)
 		var refused *refusedError
-		if err == nil || errors.As(err, &refused) {
+		if err == nil || errors.As(err, &refused) && refused.status < http.StatusInternalServerError {
 			return err
 		}
 	}

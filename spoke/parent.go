@@ -43,7 +43,8 @@ type parent struct {
 	served   func() int64 // revision of the view that is served
 
 	mu       sync.Mutex
-	revision int64
+	revision int64            // of the view that was handed on last
+	told     map[string]int64 // the last revision of each hub
 	revoked  bool
 }
 
@@ -107,7 +108,11 @@ func (p *parent) apply(hub tunnel.Hub, e control.Event) error {
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if e.Revision > p.revision { // handed on under the lock, so that views arrive in order
+		// Replicas serve one catalog, some a little behind: only what is newer counts. A hub that goes back itself has had
+		// its catalog restored, and then that is what counts.
+		restored := e.Revision < p.told[hub.Name]
+		p.told[hub.Name] = e.Revision
+		if e.Revision > p.revision || restored { // handed on under the lock, so that views arrive in order
 			p.revision = e.Revision
 			p.view(e.Revision, e.View)
 		}

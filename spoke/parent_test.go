@@ -45,7 +45,7 @@ func newConversation(t *testing.T) *conversation {
 		c.done = append(c.done, fmt.Sprintf(format, args...))
 	}
 	c.parent = &parent{
-		identity: c.issuer.issued(), version: "v1", log: slog.New(slog.NewTextHandler(&c.log, nil)),
+		told: map[string]int64{}, identity: c.issuer.issued(), version: "v1", log: slog.New(slog.NewTextHandler(&c.log, nil)),
 		setHubs:  func(hubs []control.Hub) { note("hubs %v", hubs) },
 		drain:    func(hub string) { note("drain %s", hub) },
 		view:     func(revision int64, v *control.View) { note("view %d of %s", revision, v.Cluster) },
@@ -72,7 +72,8 @@ func TestEventsAreApplied(t *testing.T) {
 		want   []string
 	}{
 		{"views in order", []control.Event{view(1), view(2), view(9)}, []string{"view 1 of east", "view 2 of east", "view 9 of east"}},
-		{"a view that is older, or the same again, is ignored", []control.Event{view(5), view(4), view(5), view(6)}, []string{"view 5 of east", "view 6 of east"}},
+		{"the same view again is ignored", []control.Event{view(5), view(5), view(6)}, []string{"view 5 of east", "view 6 of east"}},
+		{"a hub that goes back has had its catalog restored", []control.Event{view(5), view(3), view(4)}, []string{"view 5 of east", "view 3 of east", "view 4 of east"}},
 		{"hubs", []control.Event{{Type: control.EventHubs, Hubs: hubs}}, []string{"hubs [{hub-b 192.0.2.2:8443 b}]"}},
 		{"a list of no hubs is of a hub that starts", []control.Event{{Type: control.EventHubs}}, nil},
 		{"drain names the hub that said so", []control.Event{{Type: control.EventDrain}}, []string{"drain hub-a"}},
@@ -90,6 +91,21 @@ func TestEventsAreApplied(t *testing.T) {
 				t.Errorf("done (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestAReplicaThatIsBehindDoesNotTakeTheViewBack(t *testing.T) {
+	c := newConversation(t)
+	for _, e := range []struct {
+		hub      tunnel.Hub
+		revision int64
+	}{{hubA, 5}, {tunnel.Hub{Name: "hub-b"}, 4}, {tunnel.Hub{Name: "hub-b"}, 5}, {hubA, 6}, {tunnel.Hub{Name: "hub-b"}, 6}} {
+		if err := c.apply(e.hub, view(e.revision)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]string{"view 5 of east", "view 6 of east"}, c.noted()); diff != "" {
+		t.Errorf("done (-want +got):\n%s", diff)
 	}
 }
 

@@ -148,6 +148,7 @@ func (s *spoke) openParent(ctx context.Context) (err error) {
 		return err
 	}
 	s.parent = &parent{
+		told:     map[string]int64{},
 		identity: s.identity, version: s.cfg.Version, log: s.log, setHubs: s.setHubs,
 		drain:    func(hub string) { s.tunnels.Drain(hub) },
 		view:     func(revision int64, v *control.View) { s.feed.SetView(v, revision) },

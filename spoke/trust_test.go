@@ -1,10 +1,12 @@
 package spoke
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -74,5 +76,28 @@ func TestHalfOfALifeIsCountedFromWhenItBegan(t *testing.T) {
 	}}}
 	if got := h.renewAt().Sub(now); got != 30*time.Second {
 		t.Errorf("renewed after %v, want 30s", got)
+	}
+}
+
+func TestAHubThatCannotDecideIsNotTheLastOneAsked(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		status int
+		asked  int
+	}{
+		{"a hub whose catalog is away: the next is asked", http.StatusServiceUnavailable, 2},
+		{"a hub that refuses: nobody else is asked", http.StatusForbidden, 1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var asked []string
+			id := &identity{now: time.Now, post: func(_ context.Context, url string, _ *tls.Config, _, _ any) error {
+				asked = append(asked, url)
+				return &refusedError{status: row.status}
+			}}
+			err := id.anyJoin(t.Context(), record{Join: []string{"https://a.example.com", "https://b.example.com"}}, control.PathJoin, nil, nil)
+			if err == nil || len(asked) != row.asked {
+				t.Errorf("asked %v: %v", asked, err)
+			}
+		})
 	}
 }
