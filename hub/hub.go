@@ -100,6 +100,9 @@ type hub struct {
 
 // open makes everything that needs no goroutine of ours.
 func (h *hub) open(ctx context.Context) (err error) {
+	if len(h.cfg.Tunnel.Advertise) > 1 {
+		return fmt.Errorf("hub: tunnel.advertise has %d addresses; a replica is advertised under one, leave the others out", len(h.cfg.Tunnel.Advertise))
+	}
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	h.translated, h.rotated, h.unacknowledged = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
@@ -235,7 +238,9 @@ func (h *hub) run(ctx context.Context) error {
 	do(func(ctx context.Context) error { return h.tunnels.Serve(ctx, h.packet) })
 	do(h.serveJoin)
 	do(h.serveAdmin)
-	do(h.advertise)
+	advertised, withdraw := context.WithCancel(work)
+	defer context.AfterFunc(ctx, withdraw)() // a hub that drains is dialed by nobody
+	group.Go(func() error { return h.advertise(advertised) })
 	do(telemetry.Serve{
 		Metrics: h.cfg.Observe.Metrics, MetricsHandler: h.metrics.Handler(), Health: h.cfg.Observe.Health,
 		Ready: h.ready, Pprof: h.cfg.Observe.Pprof, Log: h.log,
@@ -321,18 +326,15 @@ func (h *hub) ready() error {
 
 // advertise tells the catalog where this replica's tunnels are.
 func (h *hub) advertise(ctx context.Context) error {
-	for _, address := range h.tunnelAddresses() {
-		return h.registry.Advertise(ctx, control.Hub{Name: h.cfg.Name, Address: address, Zone: h.cfg.Tunnel.Zone})
-	}
-	return nil
+	return h.registry.Advertise(ctx, control.Hub{Name: h.cfg.Name, Address: h.tunnelAddress(), Zone: h.cfg.Tunnel.Zone})
 }
 
-// tunnelAddresses are what spokes dial.
-func (h *hub) tunnelAddresses() []string {
+// tunnelAddress is what spokes dial.
+func (h *hub) tunnelAddress() string {
 	if len(h.cfg.Tunnel.Advertise) > 0 {
-		return h.cfg.Tunnel.Advertise
+		return h.cfg.Tunnel.Advertise[0]
 	}
-	return []string{h.packet.LocalAddr().String()}
+	return h.packet.LocalAddr().String()
 }
 
 // joinAddresses are what join bundles name.

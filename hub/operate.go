@@ -142,7 +142,7 @@ func (o operator) Status(ctx context.Context) admin.Status {
 	st := admin.Status{
 		Name: h.cfg.Name, TrustDomain: h.cfg.TrustDomain, Version: h.cfg.Version, Ready: true, Started: h.started.UTC(),
 		Catalog: admin.CatalogStatus{Kind: h.backing.kind, Available: true},
-		Tunnel:  h.tunnelAddresses(), Join: h.joinAddresses(), Listen: h.sockets(), Objects: map[string]int{},
+		Tunnel:  []string{h.tunnelAddress()}, Join: h.joinAddresses(), Listen: h.sockets(), Objects: map[string]int{},
 	}
 	if err := h.ready(); err != nil {
 		st.Ready, st.Reasons = false, []string{err.Error()}

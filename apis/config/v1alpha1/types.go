@@ -102,7 +102,7 @@ type KeyringConfig struct {
 
 // HubTunnel is the tunnel listener.
 type HubTunnel struct {
-	// Advertise are the addresses spokes dial ("host:port"); default: the listener's address and bound port.
+	// Advertise is the address that spokes dial ("host:port"), one for now; default: the listener's address and bound port.
 	Advertise []string `json:"advertise,omitempty"`
 	Zone      string   `json:"zone,omitempty"`
 	// DrainTime is the hard deadline of a drain [30s].
