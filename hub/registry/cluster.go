@@ -137,9 +137,12 @@ func (r *Registry) Suspend(ctx context.Context, name string) error {
 	})
 }
 
-// Resume undoes Suspend. It cannot undo spec.suspended of an object, and says so.
+// Resume undoes Suspend. It cannot undo a revocation, nor spec.suspended of an object, and says so.
 func (r *Registry) Resume(ctx context.Context, name string) error {
 	if err := r.set(ctx, name, "resumed a cluster", func(rec *clusterRecord) error {
+		if rec.Group == "" && !rec.Revoked.IsZero() {
+			return revoked(name)
+		}
 		rec.Suspended = time.Time{}
 		return nil
 	}); err != nil {

@@ -251,6 +251,17 @@ func TestWhoMustGo(t *testing.T) {
 	}
 }
 
+func TestResumeCannotUndoARevocation(t *testing.T) {
+	simulate(t, func(t *testing.T, w *world) {
+		r := w.run(w.replica("hub-0"))
+		w.join(r, w.register(r, "east"), "i-1")
+		if err := r.Revoke(t.Context(), "east"); err != nil {
+			t.Fatal(err)
+		}
+		wantCode(t, "Resume", r.Resume(t.Context(), "east"), ClusterRevoked)
+	})
+}
+
 func TestResumeCannotUndoTheObject(t *testing.T) {
 	simulate(t, func(t *testing.T, w *world) {
 		r := w.run(w.replica("hub-0"))
