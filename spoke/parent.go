@@ -30,7 +30,7 @@ const (
 var ErrParentLoop = errors.New("parent loop: this gateway is an ancestor of its own parent")
 
 // parent is the conversation with the hubs: one watch to each replica, reports, renewals. It hands on each view that is
-// newer than the last, whichever replica it comes from: all serve one catalog, so revisions only grow.
+// newer than the last, whichever replica it comes from: all serve one catalog, and its revisions grow unless it is restored.
 type parent struct {
 	identity *identity
 	version  string
@@ -41,6 +41,7 @@ type parent struct {
 	view     func(revision int64, v *control.View)
 	refusals *telemetry.Refusals
 	served   func() int64 // revision of the view that is served
+	draining sync.Mutex   // held by the report that carries refusals
 
 	mu       sync.Mutex
 	revision int64            // of the view that was handed on last
@@ -149,16 +150,28 @@ func (p *parent) report(ctx context.Context, hub tunnel.Hub, rt http.RoundTrippe
 		case <-quick:
 		case <-tick.C:
 		}
-		h := p.identity.current.Load()
-		r := control.Report{
-			Instance: h.Instance, Version: p.version, Revision: p.served(),
-			Generation: h.Generation, NotAfter: h.certificate.Leaf.NotAfter, Refusals: p.refusals.Drain(maxReported),
-		}
-		if err := call(ctx, rt, control.PathReport, r, nil); err != nil && ctx.Err() == nil {
-			p.refusals.Undrain(len(r.Refusals))
+		if err := p.reportOnce(ctx, rt); err != nil && ctx.Err() == nil {
 			p.log.WarnContext(ctx, "report to the hub failed", "hub", hub.Name, "error", err)
 		}
 	}
+}
+
+// reportOnce sends one report. Refusals go with one report at a time, whichever hub it is for, and back if it fails.
+func (p *parent) reportOnce(ctx context.Context, rt http.RoundTripper) error {
+	h := p.identity.current.Load()
+	r := control.Report{
+		Instance: h.Instance, Version: p.version, Revision: p.served(),
+		Generation: h.Generation, NotAfter: h.certificate.Leaf.NotAfter,
+	}
+	if p.draining.TryLock() {
+		defer p.draining.Unlock()
+		r.Refusals = p.refusals.Drain(maxReported)
+	}
+	err := call(ctx, rt, control.PathReport, r, nil)
+	if err != nil {
+		p.refusals.Undrain(len(r.Refusals))
+	}
+	return err
 }
 
 // keepFresh renews the certificate at half its life, with jitter, until ctx is done.

@@ -384,6 +384,42 @@ func TestTheCertificateIsRenewedAtHalfItsLife(t *testing.T) {
 	})
 }
 
+// A connection that ends takes no refusal along, and of two hubs only one is told of it.
+func TestRefusalsAreReportedOnce(t *testing.T) {
+	c := newConversation(t)
+	c.refusals.Add(control.Refusal{RequestID: "r-1"})
+	sent := func(r *http.Request) int {
+		var rep control.Report
+		if err := json.NewDecoder(r.Body).Decode(&rep); err != nil {
+			t.Error(err)
+		}
+		return len(rep.Refusals)
+	}
+	taken := transport(func(r *http.Request) (*http.Response, error) {
+		if n := sent(r); n != 0 {
+			t.Errorf("the other hub was told of %d refusals meanwhile", n)
+		}
+		return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody}, nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	lost := transport(func(r *http.Request) (*http.Response, error) {
+		if n := sent(r); n != 1 {
+			t.Errorf("%d refusals in the first report, want 1", n)
+		}
+		if err := c.reportOnce(t.Context(), taken); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		return nil, r.Context().Err()
+	})
+	if err := c.reportOnce(ctx, lost); !errors.Is(err, context.Canceled) {
+		t.Errorf("report = %v, want the end of its context", err)
+	}
+	if left := c.refusals.Drain(10); len(left) != 1 {
+		t.Errorf("%d refusals are left to report, want 1", len(left))
+	}
+}
+
 // While no hub renews, it is asked again and again; once the certificate has ended, no tunnel takes it any more and the
 // join endpoint is asked.
 func TestARenewalThatComesTooLateIsARecovery(t *testing.T) {
