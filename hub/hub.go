@@ -67,7 +67,6 @@ type hub struct {
 	store      *store
 	catalog    catalog.Catalog
 	backing    *backing
-	ring       *credential.Keyring
 	secrets    *credential.Store
 	vault      *credential.Vault
 	registry   *registry.Registry
@@ -117,7 +116,8 @@ func (h *hub) open(ctx context.Context) (err error) {
 	if h.validator, err = manifest.NewValidator(); err != nil {
 		return err
 	}
-	if h.ring, err = credential.OpenKeyring(h.cfg.Keyring.File); err != nil {
+	ring, err := credential.OpenKeyring(h.cfg.Keyring.File)
+	if err != nil {
 		return err
 	}
 	if h.backing, err = openBacking(ctx, h.cfg.HubConfig, h.log); err != nil {
@@ -125,15 +125,15 @@ func (h *hub) open(ctx context.Context) (err error) {
 	}
 	h.catalog = h.backing.catalog
 	objects := catalog.NewObjects(h.catalog)
-	h.store = &store{objects: objects, sealer: h.ring}
-	h.secrets = credential.NewStore(h.catalog, h.ring)
-	h.vault = credential.NewVault(h.catalog, h.ring, h.log)
+	h.store = &store{objects: objects, sealer: ring}
+	h.secrets = credential.NewStore(h.catalog, ring)
+	h.vault = credential.NewVault(h.catalog, ring, h.log)
 	h.vault.Changed(func(ref, _ string) {
 		h.metrics.Rotated(ref)
 		h.wakeWriter(h.rotated)
 	})
 	h.registry, err = registry.New(ctx, registry.Config{
-		Catalog: h.catalog, Sealer: h.ring, Objects: objects, TrustDomain: h.cfg.TrustDomain, Name: h.cfg.Name,
+		Catalog: h.catalog, Sealer: ring, Objects: objects, TrustDomain: h.cfg.TrustDomain, Name: h.cfg.Name,
 		Life: h.cfg.Join.CertificateLife.Duration, RecoverWindow: h.cfg.Join.RecoverWindow.Duration,
 		JoinAddresses: h.joinAddresses, Pseudonym: func(group string) string { return h.hopKeys().Pseudonym(group) },
 		Elected: h.elected.Load, Connected: h.connected, Log: h.log,

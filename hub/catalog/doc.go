@@ -17,7 +17,6 @@
 //	clusters/<name>                             what the registry keeps of a cluster beside its Cluster object
 //	tokens/<hash>                               a join token, by the hash of it (hub/registry)
 //	serials/<serial>                            a certificate that was issued (hub/registry)
-//	revoked/<group>                             a gateway group whose certificates are refused (hub/registry)
 //	instances/<group>/<instance>                a gateway process and its generation (hub/registry)
 //	replicas/<name>                             a live hub replica, on a lease
 //	acks/<replica>                              the revision a replica serves, on a lease

@@ -14,7 +14,6 @@ const (
 	ClustersPrefix  = "clusters/"
 	TokensPrefix    = "tokens/"
 	SerialsPrefix   = "serials/"
-	RevokedPrefix   = "revoked/"
 	InstancesPrefix = "instances/"
 	ReplicasPrefix  = "replicas/"
 	AcksPrefix      = "acks/"
@@ -94,9 +93,6 @@ func TokenKey(hash string) string { return TokensPrefix + escape(hash) }
 
 // SerialKey of an issued certificate.
 func SerialKey(serial string) string { return SerialsPrefix + escape(serial) }
-
-// RevokedKey of a gateway group.
-func RevokedKey(group string) string { return RevokedPrefix + escape(group) }
 
 // InstanceKey of a gateway process.
 func InstanceKey(group, instance string) string { return InstancesPrefix + join(group, instance) }

@@ -23,7 +23,6 @@ func TestKeys(t *testing.T) {
 		{"a CA, so that keys sort as numbers", catalog.CAKey(12), "ca/00000012"},
 		{"a token", catalog.TokenKey("abc"), "tokens/abc"},
 		{"a serial", catalog.SerialKey("0a:0b"), "serials/0a:0b"},
-		{"a revoked group", catalog.RevokedKey("g"), "revoked/g"},
 		{"an instance", catalog.InstanceKey("g", "i"), "instances/g/i"},
 		{"a replica", catalog.ReplicaKey("hub-a"), "replicas/hub-a"},
 		{"an acknowledgement", catalog.AckKey("hub-a"), "acks/hub-a"},
