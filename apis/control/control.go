@@ -7,7 +7,8 @@
 //	POST /v1/join    JoinRequest    -> Certificate        (TLS, join endpoint; token in the body, single use)
 //	POST /v1/recover RecoverRequest -> Certificate        (TLS, join endpoint; expired, unrevoked certificate)
 //	GET  /v1/hello                  -> Hello              (tunnel; the first exchange of each connection)
-//	GET  /v1/watch?revision=N       -> stream of Event, one JSON value a line
+//	GET  /v1/watch?revision=N       -> stream of Event, one JSON value a line; N is the view held, which a hub need
+//	                                   not send again. It does today: the first view of a watch is always whole
 //	POST /v1/renew   RenewRequest   -> Certificate
 //	POST /v1/report  Report         -> 204
 package control
