@@ -85,6 +85,8 @@ var answers = map[string]answer{
 	string(route.NoListener):       {404, "destination_not_found", "", "no listener has this host name", 0},
 	string(route.NoRoute):          {404, "destination_not_found", "", "no route matches this request", 0},
 	string(route.NoBackend):        {500, "proxy_configuration_error", "", "the route has no usable backend", 0},
+	string(route.NoEndpoints):      {503, "destination_unavailable", "", "no instance of the service is ready", 1},
+	string(route.Misdirected):      {421, "http_request_denied", "", "this connection was opened for another host name; open a new one", 0},
 	string(route.NotGranted):       {403, "http_request_denied", "", "no grant lets this caller use the backend", 0},
 	string(route.IdentityTooWeak):  {401, "http_request_denied", "", "a stronger proof of identity is needed: send your service account token as Proxy-Authorization: Bearer, or ask the platform to set sourceIP: Trusted on the Cluster or minIdentity on the Backend", 0},
 	string(route.ClusterSuspended): {403, "http_request_denied", "", "this cluster is suspended", 0},

@@ -55,6 +55,8 @@ var remedies = map[string]string{
 	string(route.NoListener):       "add a listener with this host name, or call another host",
 	string(route.NoRoute):          "add a route for this host, path and method",
 	string(route.NoBackend):        "look at ResolvedRefs of the route; give one of its backends a weight above 0",
+	string(route.NoEndpoints):      "look at the EndpointSlices of the Service: is a pod of it ready?",
+	string(route.Misdirected):      "open a connection with this server name; clients that share connections between names do so by themselves after a 421",
 	string(route.RefusedByGuard):   "change the guard that the detail names, or the request",
 	string(route.UnknownFilter):    "install the filter's FilterDefinition and its code, or take the filter out",
 	string(route.IdentityTooWeak):  "let the workload send its service account token, or set sourceIP: Trusted on the Cluster or minIdentity on the Backend",
@@ -81,6 +83,10 @@ func Explain(q route.Query, d route.Decision) (detail, remedy string) {
 		if d.Target != nil && d.Target.Invalid != "" {
 			detail = fmt.Sprintf("%s, rule %s: the chosen target is invalid: %s", d.Rule.Route, d.Rule.Name, d.Target.Invalid)
 		}
+	case route.NoEndpoints:
+		detail = fmt.Sprintf("%s, rule %s: %s has no ready endpoint", d.Rule.Route, d.Rule.Name, d.Backend.Key)
+	case route.Misdirected:
+		detail = fmt.Sprintf("the connection was opened for server name %s, the request is for host %s of listener %s of %s", name(q.ServerName), q.Host, d.Listener.Name, d.Listener.Gateway)
 	case route.NotGranted:
 		detail = fmt.Sprintf("no EgressGrant covers %s for host %s", caller, q.Host)
 		if target != "" {

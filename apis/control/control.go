@@ -147,6 +147,9 @@ type Entry struct {
 	Grants []EntryGrant `json:"grants"`
 	// ResponseHeaders is the entry's own time to response headers in milliseconds; 0: the default.
 	ResponseHeadersMillis int64 `json:"responseHeadersMillis,omitempty"`
+	// MirrorsRefused: no copies of requests may be sent here, since the entry has a credential that its owner does not
+	// lend to copies.
+	MirrorsRefused bool `json:"mirrorsRefused,omitempty"`
 }
 
 // EntryGrant is one way in.

@@ -208,6 +208,12 @@ type BackendEgress struct {
 	// +kubebuilder:validation:items:Minimum=400
 	// +kubebuilder:validation:items:Maximum=599
 	RetryPostOn []int32 `json:"retryPostOn,omitempty"`
+
+	// Mirrors: Accepted lets routes send copies of requests here (RequestMirror) although this Backend has a credential,
+	// which each copy then gets and may be charged for. Unset: copies are refused when there is a credential.
+	// +optional
+	// +kubebuilder:validation:Enum=Accepted
+	Mirrors string `json:"mirrors,omitempty"`
 }
 
 // AddressPolicy opens private ranges for one Backend.

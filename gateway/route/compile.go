@@ -152,6 +152,11 @@ func (e *entry) compile() (err error) {
 		if e.regex, err = whole(m.Path); err != nil {
 			return fmt.Errorf("path: %w", err)
 		}
+	case PathMethod:
+		if m.Path == "" || strings.Contains(m.Path, "/") {
+			return fmt.Errorf("gRPC method %q: write the method's name alone", m.Path)
+		}
+		e.path = m.Path
 	case PathExact, PathPrefix, "": // Gateway API: the default is the prefix "/"
 		p, err := CleanPath(m.Path)
 		if err != nil {
@@ -159,7 +164,7 @@ func (e *entry) compile() (err error) {
 		}
 		e.path = p.String()
 	default:
-		return fmt.Errorf("path type %q is unknown; use %s, %s or %s", m.PathType, PathExact, PathPrefix, PathRegex)
+		return fmt.Errorf("path type %q is unknown; use %s, %s, %s or %s", m.PathType, PathExact, PathPrefix, PathRegex, PathMethod)
 	}
 	if e.headers, err = conditions(m.Headers); err != nil {
 		return fmt.Errorf("header %w", err)
@@ -244,7 +249,10 @@ func (c *compiled) steps(r *Rule) (*ruleSteps, error) {
 		}
 		s := targetSteps{target: t}
 		if t.Invalid == "" {
-			if s.backend = c.backends[t.Backend]; s.backend == nil {
+			var ofBackend []Filter
+			if s.backend = c.backends[t.Backend]; s.backend != nil {
+				ofBackend = s.backend.Filters
+			} else if t.Redirect == nil {
 				return nil, fmt.Errorf("target %d: backend %s is not in the snapshot; set invalid, or add the backend", i, strconv.Quote(t.Backend))
 			}
 			for j := range t.Filters {
@@ -252,14 +260,29 @@ func (c *compiled) steps(r *Rule) (*ruleSteps, error) {
 					return nil, fmt.Errorf("target %d: %w", i, err)
 				}
 			}
+			if err := c.checkMirrors(r.Filters, t.Filters, ofBackend); err != nil {
+				return nil, fmt.Errorf("target %d: %w", i, err)
+			}
 			var err error
-			if s.filters, s.guards, s.unknown, err = merge(s.backend.Filters, r.Filters, t.Filters); err != nil {
+			if s.filters, s.guards, s.unknown, err = merge(ofBackend, r.Filters, t.Filters); err != nil {
 				return nil, err
 			}
 		}
 		out.targets = append(out.targets, s)
 	}
 	return out, nil
+}
+
+// checkMirrors refuses copies to a Backend that is not there.
+func (c *compiled) checkMirrors(levels ...[]Filter) error {
+	for _, level := range levels {
+		for i := range level {
+			if m := level[i].Mirror; m != nil && c.backends[m.Backend] == nil {
+				return fmt.Errorf("%s: backend %s is not in the snapshot; add it, or leave the filter out", level[i].label(), strconv.Quote(m.Backend))
+			}
+		}
+	}
+	return nil
 }
 
 // ReadsQuery reports whether any match looks at query parameters; if not, Query.Values may stay nil. It spares the

@@ -10,8 +10,11 @@ type Query struct {
 	// Port of the listener the request came in on; 0: any listener of Protocol.
 	Port     int
 	Protocol Protocol
-	// Host without port, lower case, without a dot at the end.
+	// Host without port, lower case, without a dot at the end. With ProtocolTLS the server name of the client's hello;
+	// Path, Method, Header and Values are then empty.
 	Host string
+	// ServerName of the client's hello, in the form of Host, with ProtocolHTTPS; empty: it sent none.
+	ServerName string
 	// Path as it came, escaped and without query (url.URL.EscapedPath): Decide brings it into the form of CleanPath.
 	Path   string
 	Method string
@@ -34,8 +37,10 @@ const (
 	None             Reason = ""
 	BadPath          Reason = "bad-path" // 400: CleanPath refused it
 	NoListener       Reason = "no-listener"
+	Misdirected      Reason = "misdirected" // 421: the connection belongs to another listener (RFC 9110 §15.5.20)
 	NoRoute          Reason = "no-route"
 	NoBackend        Reason = "no-backend"        // rule without usable target: 500 (Gateway API)
+	NoEndpoints      Reason = "no-endpoints"      // a Service of which nothing is ready: 503 (Gateway API)
 	NotGranted       Reason = "not-granted"       // also for an unknown Backend, so that existence does not leak (TH-I9)
 	IdentityTooWeak  Reason = "identity-too-weak" // 401; says which proof is wanted
 	ClusterSuspended Reason = "cluster-suspended" // 403
@@ -50,7 +55,8 @@ type Decision struct {
 	Rule     *Rule
 	Match    *Match // the match that won; nil: the rule matches everything
 	Target   *Target
-	Backend  *Backend
+	// Backend is nil with a target that redirects.
+	Backend *Backend
 	// Grant that lets the caller in; nil where none is required.
 	Grant *Grant
 	// Filters of all levels that apply, merged and in order: guards of all levels, then Gateway, Backend, Route as
@@ -101,6 +107,12 @@ func (c *compiled) decide(q *Query, d Decision) Decision {
 	var e *entry
 	if tables := c.tables[socket{q.Protocol, q.Port}]; tables != nil {
 		for t := range tables.matching(q.Host) {
+			if q.Protocol == ProtocolHTTPS && !tables.owns(t, q.ServerName) {
+				// A connection is for the listener whose certificate it was shown; another one may ask for client
+				// certificates that this connection never sent (GEP-3567).
+				d.Reason, d.Listener = Misdirected, t.listener
+				return d
+			}
 			d.Reason, d.Listener = NoRoute, t.listener
 			e = t.find(q.Host, d.Path.String(), q)
 			break // the most specific one only
@@ -121,6 +133,9 @@ func (c *compiled) decide(q *Query, d Decision) Decision {
 	}
 	return c.judge(q, d, steps)
 }
+
+// redirects reports whether the target answers without a Backend.
+func (d *Decision) redirects() bool { return d.Target != nil && d.Target.Redirect != nil }
 
 // noRoute answers a caller without grant for the addressed entry as if there were a route: 403 and 404 must look the
 // same to it (TH-I9).
@@ -145,10 +160,10 @@ func (c *compiled) judge(q *Query, d Decision, steps *targetSteps) Decision {
 	} else if entry := c.backends[key]; entry != nil {
 		required = entry.GrantRequired
 	}
-	if key == "" {
+	if key == "" && !d.redirects() {
 		return refuse(NoBackend)
 	}
-	if required {
+	if required && key != "" {
 		if d.Grant = c.grant(key, q); d.Grant == nil {
 			return Decision{Reason: NotGranted, Listener: d.Listener, Rule: d.Rule, Match: d.Match, Target: d.Target, Backend: d.Backend, Addressed: d.Addressed, Path: d.Path}
 		}
@@ -156,10 +171,13 @@ func (c *compiled) judge(q *Query, d Decision, steps *targetSteps) Decision {
 	if cl := c.clusters[q.Cluster]; q.Cluster != "" && cl != nil && cl.Suspended {
 		return refuse(ClusterSuspended)
 	}
-	if d.Backend == nil {
+	if d.Backend == nil && !d.redirects() {
 		return refuse(NoBackend)
 	}
-	want := c.wantProof(d.Backend, q.Cluster)
+	want := ""
+	if d.Backend != nil {
+		want = c.wantProof(d.Backend, q.Cluster)
+	}
 	if entry := c.backends[d.Addressed]; entry != nil {
 		want = stronger(want, c.wantProof(entry, q.Cluster))
 	}
@@ -176,6 +194,9 @@ func (c *compiled) judge(q *Query, d Decision, steps *targetSteps) Decision {
 	if steps.unknown != nil {
 		d.Filter = steps.unknown
 		return refuse(UnknownFilter)
+	}
+	if d.Backend != nil && d.Backend.Via == ViaService && len(d.Backend.Endpoints) == 0 {
+		return refuse(NoEndpoints)
 	}
 	return refuse(None)
 }

@@ -56,7 +56,7 @@ func (f *Filter) label() string {
 // known reports whether the data plane has the filter's type.
 func (f *Filter) known() bool {
 	switch f.Type {
-	case FilterHeaderModifier, FilterURLRewrite, FilterRequestGuard, FilterCredentialInjector:
+	case FilterHeaderModifier, FilterURLRewrite, FilterRequestMirror, FilterCORS, FilterRequestGuard, FilterCredentialInjector:
 		return true
 	}
 	return false
@@ -70,6 +70,10 @@ func checkFilter(f *Filter) error {
 		ok = f.Headers != nil
 	case FilterURLRewrite:
 		ok = f.Rewrite != nil && (f.Rewrite.FullPath == nil || f.Rewrite.PrefixPath == nil)
+	case FilterRequestMirror:
+		ok = f.Mirror != nil && f.Mirror.Denominator > 0 && f.Mirror.Numerator >= 0
+	case FilterCORS:
+		ok = f.CORS != nil
 	case FilterRequestGuard:
 		ok = f.Guard != nil
 	}

@@ -137,11 +137,12 @@ func (n *node) add(prefix string, e *entry) {
 	n.bucket.add(e)
 }
 
-// find walks down as far as the path leads and tries the prefixes that it passed, longest first.
-func (n *node) find(path string, q *Query) *entry {
+// find walks down as far as the path leads and tries the prefixes that it passed, longest first; the prefix "/", which is
+// the node itself, only if whole.
+func (n *node) find(path string, q *Query, whole bool) *entry {
 	var room [16]*bucket
 	passed := room[:0]
-	if n.bucket != nil {
+	if n.bucket != nil && whole {
 		passed = append(passed, n.bucket)
 	}
 	for segment := range segments(path) {
@@ -180,6 +181,7 @@ type paths struct {
 	exact  map[string]*bucket
 	regex  []*entry // longest expression first
 	prefix node
+	method map[string]*bucket // of any gRPC service
 }
 
 func (p *paths) add(e *entry) {
@@ -187,15 +189,9 @@ func (p *paths) add(e *entry) {
 	case e.regex != nil:
 		p.regex = append(p.regex, e)
 	case e.match != nil && e.match.PathType == PathExact:
-		b := p.exact[e.path]
-		if b == nil {
-			b = &bucket{}
-			if p.exact == nil {
-				p.exact = map[string]*bucket{}
-			}
-			p.exact[e.path] = b
-		}
-		b.add(e)
+		bucketOf(&p.exact, e.path).add(e)
+	case e.match != nil && e.match.PathType == PathMethod:
+		bucketOf(&p.method, e.path).add(e)
 	default:
 		p.prefix.add(e.path, e)
 	}
@@ -212,7 +208,39 @@ func (p *paths) find(path string, q *Query) *entry {
 			return e
 		}
 	}
-	return p.prefix.find(path, q)
+	return p.underPrefix(path, q)
+}
+
+// underPrefix tries prefixes, longest first, and before the prefix of everything the gRPC method that the path names.
+func (p *paths) underPrefix(path string, q *Query) *entry {
+	if len(p.method) == 0 {
+		return p.prefix.find(path, q, true)
+	}
+	if e := p.prefix.find(path, q, false); e != nil {
+		return e
+	}
+	if _, method, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/"); ok {
+		if b := p.method[method]; b != nil {
+			if e := b.find(q); e != nil {
+				return e
+			}
+		}
+	}
+	if b := p.prefix.bucket; b != nil {
+		return b.find(q)
+	}
+	return nil
+}
+
+// bucketOf returns the bucket of a path, made if it is new.
+func bucketOf(m *map[string]*bucket, path string) *bucket {
+	if *m == nil {
+		*m = map[string]*bucket{}
+	}
+	if (*m)[path] == nil {
+		(*m)[path] = &bucket{}
+	}
+	return (*m)[path]
 }
 
 // hosts maps hostnames, exact or "*.example.com" or empty for any, to T.
@@ -242,6 +270,14 @@ func (h *hosts[T]) at(hostname string) *T {
 		(*m)[suffix] = new(T)
 	}
 	return (*m)[suffix]
+}
+
+// owns reports whether t is what host leads to.
+func (h *hosts[T]) owns(t *T, host string) bool {
+	for first := range h.matching(host) {
+		return first == t
+	}
+	return false
 }
 
 // all yields every place, in no particular order.

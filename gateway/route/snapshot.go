@@ -22,6 +22,8 @@ type Protocol string
 // The listener protocols.
 const (
 	ProtocolHTTP   Protocol = "HTTP"
+	ProtocolHTTPS  Protocol = "HTTPS" // TLS is terminated here
+	ProtocolTLS    Protocol = "TLS"   // raw streams by server name, of TLSRoutes
 	ProtocolTunnel Protocol = "penstock.dev/Tunnel"
 )
 
@@ -33,14 +35,32 @@ type Listener struct {
 	Name     string   `json:"name"`
 	Protocol Protocol `json:"protocol"`
 	Port     int      `json:"port"`
-	// Hostname is exact, "*.example.com", or empty for any.
+	// Hostname is exact, "*.example.com", or empty for any. With TLS it is the server name too.
 	Hostname string `json:"hostname,omitempty"`
-	Rules    []Rule `json:"rules,omitempty"`
+	// TLS of listeners of protocol HTTPS and TLS; nil with all others.
+	TLS   *ListenerTLS `json:"tls,omitempty"`
+	Rules []Rule       `json:"rules,omitempty"`
+}
+
+// ListenerTLS is what a listener presents to clients, and asks of them.
+type ListenerTLS struct {
+	// Passthrough: the stream goes on as it came; nothing else of this struct is then set. Protocol TLS only.
+	Passthrough bool `json:"passthrough,omitempty"`
+	// Certificates are the key pairs, by name ("namespace/name"), that gateway.Keys returns; the client's server name
+	// and abilities choose among them.
+	Certificates []string `json:"certificates,omitempty"`
+	// CertificateHash changes when one of the key pairs does.
+	CertificateHash string `json:"certificateHash,omitempty"`
+	// ClientCAs are PEM bundles that client certificates are checked against; empty: none is asked for (GEP-91).
+	ClientCAs []string `json:"clientCAs,omitempty"`
+	// ClientOptional: a client without certificate, or with one that is not good, is let in too (AllowInsecureFallback).
+	// A certificate that was not verified proves nothing to anybody behind the listener.
+	ClientOptional bool `json:"clientOptional,omitempty"`
 }
 
 // Ref names the object a rule comes from.
 type Ref struct {
-	// Kind is HTTPRoute, or Alias and Implicit for rules that Translate adds.
+	// Kind is HTTPRoute, GRPCRoute or TLSRoute, or Alias and Implicit for rules that Translate adds.
 	Kind      string `json:"kind"`
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
@@ -71,11 +91,13 @@ type Rule struct {
 // PathType says how a path is compared.
 type PathType string
 
-// The path match types. Prefix compares whole segments.
+// The path match types. Prefix compares whole segments. Path of a method match is the name of a gRPC method, of whatever
+// service: it stands behind prefixes that name a service (GRPCRouteRule: the longer service name goes first).
 const (
 	PathExact  PathType = "Exact"
 	PathPrefix PathType = "PathPrefix"
 	PathRegex  PathType = "RegularExpression"
+	PathMethod PathType = "GRPCMethod"
 )
 
 // Match is a set of conditions that must all hold.
@@ -99,11 +121,25 @@ type ValueMatch struct {
 type Target struct {
 	// Weight relative to the sum of the rule's weights; 0 takes no traffic.
 	Weight int `json:"weight"`
-	// Backend is a Backend.Key of this snapshot; empty with Invalid.
+	// Backend is a Backend.Key of this snapshot; empty with Invalid and with Redirect.
 	Backend string   `json:"backend,omitempty"`
 	Filters []Filter `json:"filters,omitempty"`
+	// Redirect answers here, without a Backend (HTTPRouteFilter RequestRedirect).
+	Redirect *Redirect `json:"redirect,omitempty"`
 	// Invalid is the reason why this share of requests answers 500 (Gateway API: an invalid backendRef).
 	Invalid string `json:"invalid,omitempty"`
+}
+
+// Redirect is where a client is sent. Empty fields keep what the request has. At most one of the path fields is set.
+type Redirect struct {
+	Scheme   string `json:"scheme,omitempty"` // http or https
+	Hostname string `json:"hostname,omitempty"`
+	// FullPath replaces the whole path, PrefixPath the matched prefix.
+	FullPath   *string `json:"fullPath,omitempty"`
+	PrefixPath *string `json:"prefixPath,omitempty"`
+	// Port; 0: with a Scheme its well-known one, else the listener's. A scheme's own port is not written.
+	Port       int `json:"port,omitempty"`
+	StatusCode int `json:"statusCode"` // 301, 302, 303, 307 or 308
 }
 
 // Timeouts of a rule. Nil: unset; 0: no limit.
@@ -132,11 +168,10 @@ const (
 	PhaseResponseHeaders Phase = "response-headers"
 )
 
-// Filter is one step. At most one of Headers, Rewrite, Guard and Config is set.
+// Filter is one step. At most one of Headers, Rewrite, Mirror, CORS, Guard and Config is set.
 type Filter struct {
 	Name string `json:"name,omitempty"`
-	// Type is a FilterDefinition's type; the Gateway API filters are compiled to penstock.dev/HeaderModifier:v1 and
-	// penstock.dev/URLRewrite:v1.
+	// Type is a FilterDefinition's type; the Gateway API filters are compiled to the built-in types below.
 	Type     string `json:"type"`
 	Phase    Phase  `json:"phase"`
 	Priority int    `json:"priority,omitempty"`
@@ -145,6 +180,8 @@ type Filter struct {
 	From    string          `json:"from,omitempty"`
 	Headers *HeaderModifier `json:"headers,omitempty"`
 	Rewrite *URLRewrite     `json:"rewrite,omitempty"`
+	Mirror  *Mirror         `json:"mirror,omitempty"`
+	CORS    *CORS           `json:"cors,omitempty"`
 	Guard   *RequestGuard   `json:"guard,omitempty"`
 	Config  json.RawMessage `json:"config,omitempty"`
 }
@@ -153,6 +190,8 @@ type Filter struct {
 const (
 	FilterHeaderModifier     = "penstock.dev/HeaderModifier:v1"
 	FilterURLRewrite         = "penstock.dev/URLRewrite:v1"
+	FilterRequestMirror      = "penstock.dev/RequestMirror:v1"
+	FilterCORS               = "penstock.dev/CORS:v1"
 	FilterRequestGuard       = "penstock.dev/RequestGuard:v1"
 	FilterCredentialInjector = "penstock.dev/CredentialInjector:v1"
 )
@@ -179,6 +218,29 @@ type URLRewrite struct {
 	PrefixPath *string `json:"prefixPath,omitempty"`
 }
 
+// Mirror sends copies of a share of the requests to another Backend; its answers are thrown away (HTTPRequestMirrorFilter).
+// Translate refuses one whose Backend has a credential, unless its owner accepts copies. A copy is made before any
+// credential is written, so that none is ever carried over from the request itself.
+type Mirror struct {
+	// Backend is a Backend.Key of this snapshot.
+	Backend string `json:"backend"`
+	// Numerator of Denominator requests are copied; the denominator is above 0.
+	Numerator   int `json:"numerator"`
+	Denominator int `json:"denominator"`
+}
+
+// CORS answers preflights here and marks answers for browsers (HTTPCORSFilter, GEP-1767; the Fetch standard).
+type CORS struct {
+	// AllowOrigins: exact, with "*" for any, or "https://*.example.com".
+	AllowOrigins     []string `json:"allowOrigins,omitempty"`
+	AllowCredentials bool     `json:"allowCredentials,omitempty"`
+	AllowMethods     []string `json:"allowMethods,omitempty"`
+	AllowHeaders     []string `json:"allowHeaders,omitempty"`
+	ExposeHeaders    []string `json:"exposeHeaders,omitempty"`
+	// MaxAgeSeconds a preflight's answer may be kept.
+	MaxAgeSeconds int `json:"maxAgeSeconds,omitempty"`
+}
+
 // RequestGuard refuses requests: a denial at any level wins.
 type RequestGuard struct {
 	// AllowMethods: if set, other methods are refused.
@@ -192,22 +254,28 @@ type RequestGuard struct {
 // Via says how a Backend is reached.
 type Via string
 
-// Parent hands the request to the hub; Endpoint dials the destination.
+// Parent hands the request to the hub; Endpoint dials the destination by its name; Service dials one of the Endpoints of
+// a Service of the own cluster, in both modes, outside the address guard (DESIGN, How a request is addressed).
 const (
 	ViaParent   Via = "parent"
 	ViaEndpoint Via = "endpoint"
+	ViaService  Via = "service"
 )
 
 // Backend is a destination as the data plane needs it.
 type Backend struct {
-	// Key is "namespace/name" of the catalog entry.
+	// Key is "namespace/name" of the catalog entry, or "namespace/name:port" of a Service, with "@gateway-namespace/name"
+	// behind it where the settings depend on the Gateway.
 	Key string `json:"key"`
 	Via Via    `json:"via"`
 	// Authority the next hop sees as Host: "<name>.<namespace>.svc.clusterset.local" through a parent, the external
-	// hostname (with port unless it is the scheme's own) at an endpoint.
-	Authority string `json:"authority"`
+	// hostname (with port unless it is the scheme's own) at an endpoint. Empty with a Service: it sees the Host that the
+	// workload wrote.
+	Authority string `json:"authority,omitempty"`
 	Hostname  string `json:"hostname,omitempty"`
 	Port      int    `json:"port,omitempty"`
+	// Endpoints of a Service, "ip:port", sorted; none: nothing is ready, which answers 503.
+	Endpoints []string `json:"endpoints,omitempty"`
 	// Protocol: "" (ALPN decides), HTTP, HTTP11, HTTP2, H2C, GRPC, MCP.
 	Protocol string `json:"protocol,omitempty"`
 	TLS      *TLS   `json:"tls,omitempty"`
@@ -228,6 +296,17 @@ type Backend struct {
 	// IdempotencyKeys: the destination honours Idempotency-Key.
 	IdempotencyKeys bool  `json:"idempotencyKeys,omitempty"`
 	RetryPostOn     []int `json:"retryPostOn,omitempty"`
+	// MirrorsAccepted: copies of requests may be sent here although the Backend has a Credential.
+	MirrorsAccepted bool `json:"mirrorsAccepted,omitempty"`
+	// RetryBudget of an XBackendTrafficPolicy; nil: the bounds of HOPS-AND-RETRIES B.2 alone.
+	RetryBudget *RetryBudget `json:"retryBudget,omitempty"`
+}
+
+// RetryBudget bounds repeats (XBackendTrafficPolicy, GEP-3388). It only ever lowers what HOPS-AND-RETRIES B.2 allows.
+type RetryBudget struct {
+	// Percent of the requests of Interval that may be repeats.
+	Percent  int           `json:"percent"`
+	Interval time.Duration `json:"interval"`
 }
 
 // TLS to a destination.
