@@ -3,6 +3,7 @@ package route
 import (
 	"cmp"
 	"fmt"
+	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
@@ -166,19 +167,19 @@ func (e *entry) compile() (err error) {
 	default:
 		return fmt.Errorf("path type %q is unknown; use %s, %s, %s or %s", m.PathType, PathExact, PathPrefix, PathRegex, PathMethod)
 	}
-	if e.headers, err = conditions(m.Headers); err != nil {
+	if e.headers, err = conditions(m.Headers, http.CanonicalHeaderKey); err != nil {
 		return fmt.Errorf("header %w", err)
 	}
-	if e.query, err = conditions(m.Query); err != nil {
+	if e.query, err = conditions(m.Query, func(name string) string { return name }); err != nil {
 		return fmt.Errorf("query parameter %w", err)
 	}
 	return nil
 }
 
-func conditions(matches []ValueMatch) ([]condition, error) {
+func conditions(matches []ValueMatch, canonical func(string) string) ([]condition, error) {
 	out := make([]condition, 0, len(matches))
 	for _, m := range matches {
-		c := condition{name: m.Name, value: m.Value}
+		c := condition{name: canonical(m.Name), value: m.Value}
 		if m.Regex {
 			var err error
 			if c.regex, err = whole(m.Value); err != nil {

@@ -23,7 +23,7 @@ type entry struct {
 	order    int
 }
 
-// condition is a compiled ValueMatch.
+// condition is a compiled ValueMatch. A header's name is in canonical form.
 type condition struct {
 	name, value string
 	regex       *regexp.Regexp
@@ -54,7 +54,7 @@ func (e *entry) holds(q *Query) bool {
 // condition, not even an expression that matches the empty string.
 func headersHold(conditions []condition, h http.Header) bool {
 	for i := range conditions {
-		values := h.Values(conditions[i].name)
+		values := h[conditions[i].name]
 		if len(values) == 0 || !conditions[i].holds(strings.Join(values, ",")) {
 			return false
 		}
@@ -73,35 +73,98 @@ func queryHolds(conditions []condition, values url.Values) bool {
 	return true
 }
 
-// bucket holds the entries of one host and one path in order of precedence. Rules for callers of certain namespaces are
-// kept apart: an alias such as "openai" means another rule in each of thousands of namespaces.
+// bucket holds the entries of one host and one path. Rules for callers of certain namespaces are kept apart: an alias such
+// as "openai" means another rule in each of thousands of namespaces.
 type bucket struct {
-	any         []*entry
-	byNamespace map[string][]*entry
+	any         choices
+	byNamespace map[string]*choices
 }
 
 func (b *bucket) add(e *entry) {
 	if len(e.rule.Namespaces) == 0 {
-		b.any = append(b.any, e)
+		b.any.add(e)
 		return
 	}
 	if b.byNamespace == nil {
-		b.byNamespace = map[string][]*entry{}
+		b.byNamespace = map[string]*choices{}
 	}
 	for _, ns := range e.rule.Namespaces {
-		b.byNamespace[ns] = append(b.byNamespace[ns], e)
+		if b.byNamespace[ns] == nil {
+			b.byNamespace[ns] = &choices{}
+		}
+		b.byNamespace[ns].add(e)
 	}
 }
 
 func (b *bucket) find(q *Query) *entry {
-	general, special := first(b.any, q), first(b.byNamespace[q.Namespace], q)
-	switch {
-	case special == nil:
-		return general
-	case general == nil || special.order < general.order:
-		return special
+	general := b.any.find(q)
+	if c := b.byNamespace[q.Namespace]; c != nil {
+		return preferred(general, c.find(q))
 	}
 	return general
+}
+
+// choices are entries that differ in nothing but their conditions, each list in order of precedence. Those with a header
+// or query parameter of a certain value are found by it: thousands of rules may differ in the value of one header only,
+// such as that of a tenant.
+type choices struct {
+	plain   []*entry
+	headers []valued
+	query   []valued
+}
+
+// valued are the entries that want some value of one header or query parameter.
+type valued struct {
+	name    string
+	entries map[string][]*entry // by value
+}
+
+func (c *choices) add(e *entry) {
+	switch {
+	case putByValue(&c.headers, e.headers, e), putByValue(&c.query, e.query, e):
+	default:
+		c.plain = append(c.plain, e)
+	}
+}
+
+// putByValue files e under the first of its conditions that wants one value; not if there is none.
+func putByValue(lists *[]valued, conditions []condition, e *entry) bool {
+	i := slices.IndexFunc(conditions, func(c condition) bool { return c.regex == nil })
+	if i < 0 {
+		return false
+	}
+	name, value := conditions[i].name, conditions[i].value
+	at := slices.IndexFunc(*lists, func(v valued) bool { return v.name == name })
+	if at < 0 {
+		at = len(*lists)
+		*lists = append(*lists, valued{name, map[string][]*entry{}})
+	}
+	entries := (*lists)[at].entries
+	entries[value] = append(entries[value], e)
+	return true
+}
+
+func (c *choices) find(q *Query) *entry {
+	best := first(c.plain, q)
+	for _, v := range c.headers {
+		if values := q.Header[v.name]; len(values) > 0 {
+			best = preferred(best, first(v.entries[strings.Join(values, ",")], q))
+		}
+	}
+	for _, v := range c.query {
+		if values := q.Values[v.name]; len(values) > 0 {
+			best = preferred(best, first(v.entries[values[0]], q))
+		}
+	}
+	return best
+}
+
+// preferred of two entries, either of which may be nil.
+func preferred(a, b *entry) *entry {
+	if a == nil || b != nil && b.order < a.order {
+		return b
+	}
+	return a
 }
 
 func first(entries []*entry, q *Query) *entry {

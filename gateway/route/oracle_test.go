@@ -107,6 +107,11 @@ func matchScore(m *Match, path string, q *Query) []int {
 			return nil
 		}
 		kind, length = 1, len(m.Path)
+	case PathMethod:
+		if !regexp.MustCompile("^/[^/]*/" + m.Path + "$").MatchString(path) {
+			return nil
+		}
+		length = 1 // more than the prefix of everything, less than any other
 	default:
 		p := strings.TrimSuffix(m.Path, "/")
 		if path != p && !strings.HasPrefix(path, p+"/") {
@@ -122,7 +127,8 @@ func matchScore(m *Match, path string, q *Query) []int {
 		method = 1
 	}
 	for _, h := range m.Headers {
-		if q.Header.Get(h.Name) != h.Value {
+		value := q.Header.Get(h.Name)
+		if h.Regex && (value == "" || !regexp.MustCompile("^("+h.Value+")$").MatchString(value)) || !h.Regex && value != h.Value {
 			return nil
 		}
 	}
@@ -171,14 +177,17 @@ func generated(r *rand.Rand) *Snapshot {
 				rule.Created = time.Unix(int64(r.IntN(3)), 0)
 			}
 			for range r.IntN(3) {
-				m := Match{PathType: PathType(pick(string(PathExact), string(PathPrefix), string(PathPrefix), string(PathRegex)))}
+				m := Match{PathType: PathType(pick(string(PathExact), string(PathPrefix), string(PathPrefix), string(PathRegex), string(PathMethod)))}
 				if m.Path = path(); m.PathType == PathRegex {
 					m.Path = pick("/.*", "/p.*", "/p/[a-z]+", "/q|/p")
+				}
+				if m.PathType == PathMethod {
+					m.Path = pick("p", "q", "r")
 				}
 				m.Method = pick("", "", "GET", "POST")
 				for _, name := range []string{"A", "B"} {
 					if r.IntN(3) == 0 {
-						m.Headers = append(m.Headers, ValueMatch{Name: name, Value: pick("1", "2")})
+						m.Headers = append(m.Headers, ValueMatch{Name: name, Value: pick("1", "2", "[12]"), Regex: r.IntN(3) == 0})
 					}
 					if r.IntN(4) == 0 {
 						m.Query = append(m.Query, ValueMatch{Name: name, Value: pick("1", "2")})
