@@ -28,6 +28,8 @@ func main() {
 	flag.StringVar(&cfg.out, "out", "", "file to write the report to (Markdown)")
 	flag.StringVar(&cfg.profiles, "profiles", "", "folder for CPU profiles of our spoke and hub under the closed loop")
 	flag.BoolVar(&cfg.keep, "keep", false, "keep the folder with logs, configuration and keys of the run")
+	flag.IntVar(&cfg.routes, "routes", 0, "measure the routing table alone, with so many routes, beside one of ten; no program is started")
+	flag.IntVar(&cfg.lookups, "lookups", 1_000_000, "with -routes: lookups in each table")
 	flag.StringVar(&p.dir, "certs", "", "with -role: folder with certificates and the upstream's key")
 	flag.StringVar(&p.next, "next", "", "with -role: address of the next hop")
 	flag.Parse()
@@ -38,9 +40,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if *role != "" {
+	switch {
+	case *role != "":
 		err = p.serve(ctx, *role)
-	} else {
+	case cfg.routes > 0:
+		err = runRoutes(ctx, cfg, os.Stdout)
+	default:
 		err = run(ctx, cfg, os.Stdout)
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {

@@ -26,6 +26,8 @@ type config struct {
 	profiles string // "": none
 	keep     bool   // the folder with logs stays
 	command  string // as it was called, for the report
+
+	routes, lookups int // of the table alone, with -routes
 }
 
 // check refuses what could not be measured.
