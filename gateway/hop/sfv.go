@@ -1,10 +1,12 @@
 package hop
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // This file is RFC 9651 as far as our headers need it. All types of value are parsed, since a member that this version
@@ -267,11 +269,18 @@ func (p *sfParser) digits() (n int) {
 
 func (p *sfParser) bytes() error {
 	p.pos++
+	from := p.pos
 	for c := p.peek(); isAlpha(c) || isDigit(c) || c == '+' || c == '/' || c == '='; c = p.peek() {
 		p.pos++
 	}
+	text := p.s[from:p.pos]
 	if !p.take(':') {
 		return p.errorf("byte sequence is not closed")
+	}
+	if bare := strings.TrimRight(text, "="); len(text) > len(bare) && (len(text)%4 != 0 || len(text) > len(bare)+2) {
+		return p.errorf("byte sequence is padded wrongly")
+	} else if _, err := base64.RawStdEncoding.DecodeString(bare); err != nil { // RFC 9651 §4.2.7: the padding may be missing
+		return p.errorf("byte sequence is not base64")
 	}
 	return nil
 }
@@ -281,25 +290,37 @@ func (p *sfParser) displayString() error {
 	if !p.take('"') {
 		return p.errorf("display string is not opened")
 	}
+	var text []byte
 	for p.pos < len(p.s) {
 		c := p.s[p.pos]
 		p.pos++
 		switch {
 		case c == '"':
+			if !utf8.Valid(text) {
+				return p.errorf("display string is not UTF-8")
+			}
 			return nil
 		case c == '%':
-			for range 2 {
-				if c := p.peek(); !isDigit(c) && (c < 'a' || c > 'f') {
-					return p.errorf("bad escape in a display string")
-				}
+			hi, lo := lowerHex(p.peek()), -1
+			if p.pos++; hi >= 0 {
+				lo = lowerHex(p.peek())
 				p.pos++
 			}
+			if lo < 0 {
+				return p.errorf("bad escape in a display string")
+			}
+			text = append(text, byte(hi<<4|lo))
 		case c < 0x20 || c > 0x7e:
 			return p.errorf("display string has a character beyond printable ASCII")
+		default:
+			text = append(text, c)
 		}
 	}
 	return p.errorf("display string is not closed")
 }
+
+// lowerHex is -1 for what is no hexadecimal digit in lower case.
+func lowerHex(c byte) int { return strings.IndexByte("0123456789abcdef", c) }
 
 // peek is 0 at the end.
 func (p *sfParser) peek() byte {
