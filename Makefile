@@ -19,11 +19,14 @@ build: ## bin/hub, bin/spoke, bin/penstock, bin/provider
 	go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/hub ./cmd/spoke ./cmd/penstock ./examples/provider
 
 ##@ Test
-.PHONY: test check lint generate verify-generate fuzz race bench vuln
+.PHONY: test check interop lint generate verify-generate fuzz race bench vuln
 test: ## vet, floors and all tests; no root, network or cluster
 	go run ./test/suite test
 
 check: lint verify-generate fuzz race ## what CI runs after test
+
+interop: ## with programs of other makers: curl, nghttp2, grpc-go, Chromium, h2spec, slowhttptest; root, Debian
+	go run ./test/suite interop
 
 lint: ## golangci-lint, version pinned in tools/go.mod
 	go tool -modfile=tools/go.mod golangci-lint run ./...
@@ -36,7 +39,7 @@ generate: ## deepcopy functions and CRDs, with tools pinned in tools/go.mod
 verify-generate: generate
 	@git diff --exit-code -- apis deploy/crds || { echo "generated files differ: run 'make generate' and commit"; exit 1; }
 
-fuzz: ## every fuzz target, FUZZTIME (60s) in all
+fuzz: ## every fuzz target, FUZZTIME (60s, or 10000000x: so many inputs) in all
 	go run ./test/suite fuzz $(FUZZTIME)
 
 race: ## the race tests that `make test` leaves out (Kubernetes and etcd linked in)

@@ -4,7 +4,8 @@
 //
 //	suite test     vet and all tests; the heavy packages without -race
 //	suite race     the tests that `test` ran without -race, with it
-//	suite fuzz D   every fuzz target for duration D in all
+//	suite fuzz D   every fuzz target for duration D in all, or with D like 10000000x for so many inputs in all
+//	suite interop  the tests with programs of other makers, which it installs where they are missing (Debian, root)
 //
 // The last line is "N passed, N failed". The exit code is 1 if anything failed.
 package main
@@ -18,6 +19,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -29,7 +31,7 @@ var heavy = []string{"k8s.io/apimachinery/", "go.etcd.io/etcd/server/"}
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: suite test|race|fuzz DURATION")
+		fmt.Fprintln(os.Stderr, "usage: suite test|race|interop|fuzz DURATION")
 		os.Exit(2)
 	}
 	var passed, failed int
@@ -40,12 +42,9 @@ func main() {
 	case "race":
 		passed, failed, err = race()
 	case "fuzz":
-		total, perr := time.ParseDuration(strings.Join(os.Args[2:], ""))
-		if perr != nil {
-			fmt.Fprintln(os.Stderr, "suite fuzz:", perr)
-			os.Exit(2)
-		}
-		passed, failed, err = fuzz(total)
+		passed, failed, err = fuzz(strings.Join(os.Args[2:], ""))
+	case "interop":
+		passed, failed, err = interop()
 	default:
 		fmt.Fprintf(os.Stderr, "suite: unknown suite %q\n", os.Args[1])
 		os.Exit(2)
@@ -186,8 +185,8 @@ func goTest(flags, pkgs []string) (passed, failed int) {
 
 var fuzzFunc = regexp.MustCompile(`(?m)^func (Fuzz[A-Za-z0-9_]+)\(f \*testing\.F\)`)
 
-// fuzz gives every target its share of total, at least 2 s.
-func fuzz(total time.Duration) (passed, failed int, err error) {
+// fuzz gives every target its share of total, a duration or a number of inputs like "1000x": at least 2 s, or one input.
+func fuzz(total string) (passed, failed int, err error) {
 	type target struct{ dir, name string }
 	var targets []target
 	err = filepath.WalkDir(".", func(path string, d os.DirEntry, err error) error {
@@ -206,16 +205,74 @@ func fuzz(total time.Duration) (passed, failed int, err error) {
 	if err != nil || len(targets) == 0 {
 		return 0, 1, fmt.Errorf("find fuzz targets: %d found: %w", len(targets), err)
 	}
-	share := max(total/time.Duration(len(targets)), 2*time.Second)
+	share, err := shareOf(total, len(targets))
+	if err != nil {
+		return 0, 1, err
+	}
+	began, inputs := time.Now(), 0
 	for _, f := range targets {
-		fmt.Printf("fuzz  %s %s for %s\n", f.dir, f.name, share)
 		// Without a bound on minimizing, all the time goes into making large seeds small.
-		if err := run("go", "test", "-run=^$", "-fuzz=^"+f.name+"$", "-fuzztime="+share.String(), "-fuzzminimizetime=1x", f.dir); err != nil {
+		n, err := fuzzOne("-run=^$", "-fuzz=^"+f.name+"$", "-fuzztime="+share, "-fuzzminimizetime=1x", f.dir)
+		inputs += n
+		fmt.Printf("fuzz  %s %s: %d inputs\n", f.dir, f.name, n)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			failed++
 			continue
 		}
 		passed++
 	}
+	fmt.Printf("%d inputs to %d targets in %v\n", inputs, len(targets), time.Since(began).Round(time.Second))
+	return passed, failed, nil
+}
+
+func shareOf(total string, targets int) (string, error) {
+	if number, ok := strings.CutSuffix(total, "x"); ok {
+		n, err := strconv.Atoi(number)
+		return fmt.Sprintf("%dx", max(n/targets, 1)), err
+	}
+	d, err := time.ParseDuration(total)
+	return max(d/time.Duration(targets), 2*time.Second).String(), err
+}
+
+var fuzzExecs = regexp.MustCompile(`execs: (\d+)`)
+
+// fuzzOne runs one target and returns the number of inputs that it saw. What it prints is shown only if it fails.
+func fuzzOne(args ...string) (inputs int, err error) {
+	cmd := exec.Command("go", append([]string{"test"}, args...)...)
+	out, err := cmd.CombinedOutput()
+	for _, m := range fuzzExecs.FindAllSubmatch(out, -1) {
+		inputs, _ = strconv.Atoi(string(m[1]))
+	}
+	if err != nil {
+		return inputs, fmt.Errorf("go test %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return inputs, nil
+}
+
+// programs of other makers, by the Debian package that has them.
+var programs = map[string]string{
+	"curl": "curl", "nghttp": "nghttp2-client", "h2load": "nghttp2-client", "chromium": "chromium", "slowhttptest": "slowhttptest",
+	"nginx": "nginx-light", "apache2": "apache2", "haproxy": "haproxy", "node": "nodejs", "nft": "nftables", "ip": "iproute2",
+}
+
+// interop installs what is missing and runs the tests that need it.
+func interop() (passed, failed int, err error) {
+	var missing []string
+	for program, pkg := range programs {
+		if _, err := exec.LookPath(program); err != nil && !slices.Contains(missing, pkg) {
+			missing = append(missing, pkg)
+		}
+	}
+	if slices.Sort(missing); len(missing) > 0 {
+		if err := run("apt-get", "update", "-qq"); err != nil {
+			return 0, 1, err
+		}
+		if err := run("apt-get", append([]string{"install", "-y", "-qq", "--no-install-recommends"}, missing...)...); err != nil {
+			return 0, 1, fmt.Errorf("install what is missing (Debian, root): %w", err)
+		}
+	}
+	passed, failed = goTest([]string{"-tags=interop", "-run=^TestInterop"}, []string{"./test/e2e"})
 	return passed, failed, nil
 }
 
