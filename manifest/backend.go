@@ -308,6 +308,7 @@ func (k *backendCheck) egress(b *route.Backend) {
 	slices.Sort(b.RetryPostOn)
 	b.RetryPostOn = slices.Compact(b.RetryPostOn)
 	k.filters(e.Filters, b)
+	b.MirrorsRefused = b.Credential != "" && e.Mirrors != "Accepted"
 }
 
 // filters checks the Backend's own filters and takes its credential out of them. What is not a credential is merged

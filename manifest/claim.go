@@ -100,6 +100,8 @@ func (t *translation) parentBackend(e control.Entry) route.Backend {
 		Authority: Authority(e.Namespace, e.Name),
 		Protocol:  e.Protocol,
 		Timeouts:  route.BackendTimeouts{ResponseHeaders: time.Duration(e.ResponseHeadersMillis) * time.Millisecond},
+
+		MirrorsRefused: e.MirrorsRefused,
 	}
 }
 

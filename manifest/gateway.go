@@ -29,6 +29,9 @@ type gateway struct {
 	mode       mode
 	conditions *conditions
 	listeners  []*listener
+	// The key pair that Services with TLS are shown (spec.tls.backend), or why there is none.
+	clientCertificate, clientCertificateHash string
+	clientFault                              fault
 }
 
 // listener is one listener of one of our Gateways.
@@ -39,14 +42,26 @@ type listener struct {
 	protocol   route.Protocol
 	conditions conditions
 	kinds      []gwv1.RouteGroupKind
-	attached   map[ID]bool
+	tls        *route.ListenerTLS
+	attached   map[ID]*attachment
+	byKind     map[string][]*attachment // the same, oldest first
 	rules      []route.Rule
+}
+
+// takes reports whether the listener serves routes of a kind.
+func (l *listener) takes(kind string) bool {
+	return slices.ContainsFunc(l.kinds, func(k gwv1.RouteGroupKind) bool { return string(k.Kind) == kind })
 }
 
 // served reports whether the listener gets into the snapshot.
 func (l *listener) served() bool {
 	return !l.conditions.is(ConditionAccepted, false) && !l.conditions.is(string(gwv1.ListenerConditionConflicted), true) &&
-		!l.gateway.conditions.is(ConditionAccepted, false)
+		!l.gateway.conditions.is(ConditionAccepted, false) && (l.tls != nil || !l.secure())
+}
+
+// secure reports whether clients of the listener speak TLS.
+func (l *listener) secure() bool {
+	return l.protocol == route.ProtocolHTTPS || l.protocol == route.ProtocolTLS
 }
 
 func (t *translation) translateGatewayConfigs() {
@@ -114,12 +129,13 @@ func (t *translation) translateGateways() {
 		t.gatewayOrder = append(t.gatewayOrder, g)
 		t.checkGateway(g)
 		for i := range o.value.Spec.Listeners {
-			l := &listener{gateway: g, spec: o.value.Spec.Listeners[i], attached: map[ID]bool{}}
+			l := &listener{gateway: g, spec: o.value.Spec.Listeners[i], attached: map[ID]*attachment{}, byKind: map[string][]*attachment{}}
 			g.listeners = append(g.listeners, l)
 			t.checkListener(l, fmt.Sprintf("spec.listeners[%d]", i))
 		}
 	}
 	t.checkListenerConflicts()
+	t.markOverlaps()
 }
 
 func classID(name string) ID { return ID{Group: groupGateway, Kind: "GatewayClass", Name: name} }
@@ -175,9 +191,7 @@ func (t *translation) checkGateway(g *gateway) {
 	if len(s.Addresses) > 0 {
 		refuse("spec.addresses", fault{string(gwv1.GatewayReasonUnsupportedAddress), "addresses cannot be asked for", "remove the field"})
 	}
-	if s.TLS != nil {
-		refuse("spec.tls", fault{ReasonUnsupportedValue, "is not served yet", "remove the field"})
-	}
+	t.checkGatewayTLS(g)
 	if s.AllowedListeners != nil {
 		refuse("spec.allowedListeners", fault{ReasonUnsupportedValue, "ListenerSets are not served yet", "remove the field"})
 	}
@@ -194,12 +208,12 @@ func (t *translation) checkListener(l *listener, field string) {
 	l.protocol = route.Protocol(l.spec.Protocol)
 	tunnel := l.protocol == route.ProtocolTunnel
 	switch {
-	case l.protocol == route.ProtocolHTTP:
+	case l.protocol == route.ProtocolHTTP, l.secure():
 	case tunnel && t.opt.Catalog:
 	case tunnel:
-		refuse(ConditionAccepted, ".protocol", fault{string(gwv1.ListenerReasonUnsupportedProtocol), "only a hub has tunnels to listen for", "use protocol HTTP"})
+		refuse(ConditionAccepted, ".protocol", fault{string(gwv1.ListenerReasonUnsupportedProtocol), "only a hub has tunnels to listen for", "use protocol HTTP or HTTPS"})
 	default:
-		refuse(ConditionAccepted, ".protocol", fault{string(gwv1.ListenerReasonUnsupportedProtocol), fmt.Sprintf("protocol %q is not served yet", clip(string(l.protocol))), "use protocol HTTP"})
+		refuse(ConditionAccepted, ".protocol", fault{string(gwv1.ListenerReasonUnsupportedProtocol), fmt.Sprintf("protocol %q is not served", clip(string(l.protocol))), "use protocol HTTP, HTTPS or TLS"})
 	}
 	if l.spec.TLS != nil && (tunnel || l.protocol == route.ProtocolHTTP) {
 		remedy := "remove it"
@@ -222,30 +236,57 @@ func (t *translation) checkListener(l *listener, field string) {
 		}
 	}
 	l.kinds = t.supportedKinds(l, refuse)
+	if l.secure() {
+		l.tls = t.listenerTLS(l, field)
+	}
 }
 
-// supportedKinds is HTTPRoute, as far as the listener allows it. GRPCRoute follows.
+// kindsOf are the route kinds that a protocol carries.
+func kindsOf(p route.Protocol) []gwv1.Kind {
+	switch p {
+	case route.ProtocolHTTP, route.ProtocolHTTPS, route.ProtocolTunnel:
+		return []gwv1.Kind{"HTTPRoute", "GRPCRoute"}
+	case route.ProtocolTLS:
+		return []gwv1.Kind{"TLSRoute"}
+	}
+	return nil
+}
+
+// supportedKinds are the kinds of the listener's protocol, as far as the listener allows them.
 func (t *translation) supportedKinds(l *listener, refuse func(condition, sub string, f fault)) []gwv1.RouteGroupKind {
 	group := gwv1.Group(groupGateway)
-	if l.protocol != route.ProtocolHTTP && l.protocol != route.ProtocolTunnel {
-		return []gwv1.RouteGroupKind{}
-	}
-	served := []gwv1.RouteGroupKind{{Group: &group, Kind: "HTTPRoute"}}
-	if l.spec.AllowedRoutes == nil || len(l.spec.AllowedRoutes.Kinds) == 0 {
-		return served
-	}
+	served := kindsOf(l.protocol)
 	out := []gwv1.RouteGroupKind{}
+	add := func(kind gwv1.Kind) {
+		if !slices.ContainsFunc(out, func(k gwv1.RouteGroupKind) bool { return k.Kind == kind }) {
+			out = append(out, gwv1.RouteGroupKind{Group: &group, Kind: kind})
+		}
+	}
+	if l.spec.AllowedRoutes == nil || len(l.spec.AllowedRoutes.Kinds) == 0 {
+		for _, kind := range served {
+			add(kind)
+		}
+		return out
+	}
 	for i, k := range l.spec.AllowedRoutes.Kinds {
-		if deref(k.Group, group) == group && k.Kind == "HTTPRoute" {
-			out = served
+		if deref(k.Group, group) == group && slices.Contains(served, k.Kind) {
+			add(k.Kind)
 			continue
 		}
 		refuse(ConditionResolvedRefs, fmt.Sprintf(".allowedRoutes.kinds[%d]", i), fault{
 			string(gwv1.ListenerReasonInvalidRouteKinds),
-			fmt.Sprintf("%s is not served here", clip(string(k.Kind))), "allow HTTPRoute",
+			fmt.Sprintf("%s is not served on a listener of protocol %s", clip(string(k.Kind)), clip(string(l.protocol))), "allow " + joinKinds(served),
 		})
 	}
 	return out
+}
+
+func joinKinds(kinds []gwv1.Kind) string {
+	var names []string
+	for _, k := range kinds {
+		names = append(names, string(k))
+	}
+	return strings.Join(names, " or ")
 }
 
 // checkListenerConflicts: one port has one protocol, and one protocol, port and hostname has one listener. All Gateways
@@ -271,7 +312,7 @@ func (t *translation) checkListenerConflicts() {
 			}
 			if first := protocols[l.spec.Port]; first == nil {
 				protocols[l.spec.Port] = l
-			} else if first.protocol != l.protocol {
+			} else if first.protocol != l.protocol && !(first.secure() && l.secure()) { // HTTPS and TLS are told apart by server name
 				refuse(gwv1.ListenerReasonProtocolConflict, fmt.Sprintf("port %d speaks %s for listener %s of %s", l.spec.Port, first.protocol, first.spec.Name, first.gateway.ID), "use another port")
 				continue
 			}
@@ -331,7 +372,7 @@ func (g *gateway) serve() []route.Listener {
 				strings.Compare(a.Route.Namespace, b.Route.Namespace), strings.Compare(a.Route.Name, b.Route.Name))
 		})
 		out = append(out, route.Listener{
-			Gateway: g.ID.Key(), Name: string(l.spec.Name), Protocol: l.protocol, Port: int(l.spec.Port), Hostname: l.hostname, Rules: l.rules,
+			Gateway: g.ID.Key(), Name: string(l.spec.Name), Protocol: l.protocol, Port: int(l.spec.Port), Hostname: l.hostname, TLS: l.tls, Rules: l.rules,
 		})
 	}
 	return out

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -47,18 +48,19 @@ func kinds() []kind {
 		{group: groupGateway, name: "Gateway", versions: gateway, newValue: func() metav1.Object { return new(gwv1.Gateway) }},
 		{group: groupGateway, name: "HTTPRoute", versions: gateway, newValue: func() metav1.Object { return new(gwv1.HTTPRoute) }},
 		{group: groupGateway, name: "ReferenceGrant", versions: gateway, newValue: func() metav1.Object { return new(gwv1.ReferenceGrant) }},
-		{group: groupGateway, name: "GRPCRoute", versions: []string{"v1"}, unserved: true},
-		{group: groupGateway, name: "TLSRoute", versions: []string{"v1", "v1alpha2", "v1alpha3"}, unserved: true},
+		{group: groupGateway, name: "GRPCRoute", versions: []string{"v1"}, newValue: func() metav1.Object { return new(gwv1.GRPCRoute) }},
+		{group: groupGateway, name: "TLSRoute", versions: []string{"v1", "v1alpha2", "v1alpha3"}, newValue: func() metav1.Object { return new(gwv1.TLSRoute) }},
+		{group: groupGateway, name: "BackendTLSPolicy", versions: []string{"v1", "v1alpha3"}, newValue: func() metav1.Object { return new(gwv1.BackendTLSPolicy) }},
 		{group: groupGateway, name: "TCPRoute", versions: []string{"v1", "v1alpha2"}, unserved: true},
 		{group: groupGateway, name: "UDPRoute", versions: []string{"v1", "v1alpha2"}, unserved: true},
 		{group: groupGateway, name: "ListenerSet", versions: []string{"v1"}, unserved: true},
-		{group: groupGateway, name: "BackendTLSPolicy", versions: []string{"v1", "v1alpha3"}, unserved: true},
 		{group: groupGatewayX, name: "XBackendTrafficPolicy", versions: []string{"v1alpha1"}, unserved: true},
 
 		{name: "Secret", versions: []string{"v1"}, newValue: func() metav1.Object { return new(corev1.Secret) }},
 		{name: "ConfigMap", versions: []string{"v1"}, newValue: func() metav1.Object { return new(corev1.ConfigMap) }},
 		{name: "Namespace", versions: []string{"v1"}, clusterScoped: true, newValue: func() metav1.Object { return new(corev1.Namespace) }},
 		{name: "Service", versions: []string{"v1"}, newValue: func() metav1.Object { return new(corev1.Service) }},
+		{group: discoveryv1.GroupName, name: "EndpointSlice", versions: []string{"v1"}, newValue: func() metav1.Object { return new(discoveryv1.EndpointSlice) }},
 	}
 }
 

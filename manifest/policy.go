@@ -80,14 +80,14 @@ func (t *translation) translatePolicies() {
 		for i, ref := range o.value.Spec.TargetRefs {
 			target, ok := t.policyTarget(o, c, fmt.Sprintf("spec.targetRefs[%d]", i), ref)
 			if ok {
-				t.attach(o.Object, c, target, overrides, filters, broken, taken)
+				t.attachPolicy(o.Object, c, target, overrides, filters, broken, taken)
 			}
 		}
 	}
 }
 
-// attach hangs one policy on one target.
-func (t *translation) attach(o *Object, c *conditions, target ID, overrides bool, filters []route.Filter, broken string, taken map[slot]*Object) {
+// attachPolicy hangs one policy on one target.
+func (t *translation) attachPolicy(o *Object, c *conditions, target ID, overrides bool, filters []route.Filter, broken string, taken map[slot]*Object) {
 	l := t.layer(target)
 	if l.broken == "" {
 		l.broken = broken

@@ -29,8 +29,19 @@ type ObjectStatus struct {
 	Conditions []metav1.Condition
 	// Listeners of a Gateway, in its order.
 	Listeners []gwv1.ListenerStatus
-	// Parents of an HTTPRoute: those of our Gateways only. Whoever writes status leaves the others' entries alone.
+	// Parents of a route: those of our Gateways only. Whoever writes status leaves the others' entries alone.
 	Parents []gwv1.RouteParentStatus
+	// Ancestors of a policy: our Gateways that it matters to (GEP-713), with the same care for others' entries.
+	Ancestors []gwv1.PolicyAncestorStatus
+}
+
+// ancestor is a policy's status at one Gateway.
+func ancestor(g ID, controller string, conditions []metav1.Condition) gwv1.PolicyAncestorStatus {
+	group, kind, namespace := gwv1.Group(g.Group), gwv1.Kind(g.Kind), gwv1.Namespace(g.Namespace)
+	return gwv1.PolicyAncestorStatus{
+		AncestorRef:    gwv1.ParentReference{Group: &group, Kind: &kind, Namespace: &namespace, Name: gwv1.ObjectName(g.Name)},
+		ControllerName: gwv1.GatewayController(controller), Conditions: conditions,
+	}
 }
 
 // Problems returns every finding, sorted by file and line.
@@ -73,7 +84,7 @@ func (r *Report) YAML() ([]byte, error) {
 		for _, s := range r.Objects {
 			doc.Objects = append(doc.Objects, statusDocument{
 				Kind: s.ID.Kind, Namespace: s.ID.Namespace, Name: s.ID.Name,
-				Conditions: conditionDocuments(s.Conditions), Listeners: listenerDocuments(s.Listeners), Parents: parentDocuments(s.Parents),
+				Conditions: conditionDocuments(s.Conditions), Listeners: listenerDocuments(s.Listeners), Parents: parentDocuments(s.Parents), Ancestors: ancestorDocuments(s.Ancestors),
 			})
 		}
 		for _, p := range r.findings {
@@ -106,6 +117,7 @@ type statusDocument struct {
 	Conditions []conditionDocument `json:"conditions,omitempty"`
 	Listeners  []listenerDocument  `json:"listeners,omitempty"`
 	Parents    []parentDocument    `json:"parents,omitempty"`
+	Ancestors  []ancestorDocument  `json:"ancestors,omitempty"`
 }
 
 type conditionDocument struct {
@@ -125,6 +137,11 @@ type listenerDocument struct {
 
 type parentDocument struct {
 	Parent     string              `json:"parent"`
+	Conditions []conditionDocument `json:"conditions"`
+}
+
+type ancestorDocument struct {
+	Ancestor   string              `json:"ancestor"`
 	Conditions []conditionDocument `json:"conditions"`
 }
 
@@ -152,6 +169,14 @@ func parentDocuments(ps []gwv1.RouteParentStatus) []parentDocument {
 	var out []parentDocument
 	for _, p := range ps {
 		out = append(out, parentDocument{Parent: describeParent(p.ParentRef), Conditions: conditionDocuments(p.Conditions)})
+	}
+	return out
+}
+
+func ancestorDocuments(as []gwv1.PolicyAncestorStatus) []ancestorDocument {
+	var out []ancestorDocument
+	for _, a := range as {
+		out = append(out, ancestorDocument{Ancestor: describeParent(a.AncestorRef), Conditions: conditionDocuments(a.Conditions)})
 	}
 	return out
 }

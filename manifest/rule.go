@@ -16,15 +16,18 @@ import (
 // defaultRetryAttempts are the retries of a rule that asks for retries without a number: A is 3 tries (HOPS-AND-RETRIES).
 const defaultRetryAttempts = 2
 
-// ruleCheck compiles one rule of an HTTPRoute for one Gateway.
+// ruleCheck compiles one rule of a route for one Gateway. The rules of other kinds than HTTPRoute come in the form of an
+// HTTPRoute's, with matches of their own.
 type ruleCheck struct {
 	t     *translation
-	o     object[*gwv1.HTTPRoute]
+	o     *Object
 	g     *gateway
 	c     *conditions // of the route at this parent
 	rule  *gwv1.HTTPRouteRule
 	field string
 	index int
+	// ownMatches compiles the matches of a kind that is no HTTPRoute.
+	ownMatches func() []route.Match
 
 	first fault  // why the rule cannot be served as written
 	text  string // the same as a condition shows it
@@ -41,17 +44,21 @@ func (k *ruleCheck) invalid(sub string, f fault) {
 
 // unresolved notes a reference that leads nowhere: ResolvedRefs, not Accepted, and this share of requests answers 500.
 func (k *ruleCheck) unresolved(sub string, f fault) {
-	k.t.report(k.o.Object, k.c, ConditionResolvedRefs, k.field+sub, f)
+	k.t.report(k.o, k.c, ConditionResolvedRefs, k.field+sub, f)
 }
 
 // compile returns the rule; not if its matches cannot be read.
 func (k *ruleCheck) compile() (route.Rule, bool) {
 	out := route.Rule{
-		Route:   route.Ref{Kind: "HTTPRoute", Namespace: k.o.ID.Namespace, Name: k.o.ID.Name},
+		Route:   route.Ref{Kind: k.o.ID.Kind, Namespace: k.o.ID.Namespace, Name: k.o.ID.Name},
 		Name:    ruleName(k.rule, k.index),
 		Created: k.o.Created,
 	}
-	if out.Matches = k.matches(); !k.first.ok() {
+	compileMatches := k.matches
+	if k.ownMatches != nil {
+		compileMatches = k.ownMatches
+	}
+	if out.Matches = compileMatches(); !k.first.ok() {
 		return route.Rule{}, false
 	}
 	out.Timeouts = k.timeouts()
@@ -59,8 +66,7 @@ func (k *ruleCheck) compile() (route.Rule, bool) {
 	if k.rule.SessionPersistence != nil {
 		k.invalid(".sessionPersistence", fault{ReasonUnsupportedValue, "is not served yet", "remove the field"})
 	}
-	inline, refs := k.filters(".filters", k.rule.Filters, "HTTPRoute "+k.o.ID.Key())
-	out.Targets = k.targets(inline, refs)
+	out.Targets = k.targets(k.filters(".filters", k.rule.Filters, k.o.ID.Kind+" "+k.o.ID.Key()))
 	if !k.first.ok() {
 		out.Targets = []route.Target{{Weight: 1, Invalid: k.first.reason + ": " + k.first.message}}
 		out.Timeouts, out.Retry = route.Timeouts{}, nil
@@ -181,53 +187,85 @@ func (k *ruleCheck) retry() *route.Retry {
 	return out
 }
 
-// filters compiles the Gateway API's filters and collects the EgressFilters that ExtensionRefs point at.
-func (k *ruleCheck) filters(field string, list []gwv1.HTTPRouteFilter, from string) (inline []route.Filter, refs []ID) {
-	seen := map[gwv1.HTTPRouteFilterType]bool{}
+// ruleFilters are the filters of a rule or of one backendRef.
+type ruleFilters struct {
+	inline   []route.Filter // the Gateway API's own
+	refs     []ID           // EgressFilters that ExtensionRefs point at
+	redirect *route.Redirect
+}
+
+// filters compiles the Gateway API's filters and collects the EgressFilters that ExtensionRefs point at. A mirror whose
+// Backend cannot be used is left out (HTTPRequestMirrorFilter); any other filter that cannot run closes the rule.
+func (k *ruleCheck) filters(field string, list []gwv1.HTTPRouteFilter, from string) (out ruleFilters) {
+	seen := map[gwv1.HTTPRouteFilterType]int{}
 	for i, f := range list {
 		at := fmt.Sprintf("%s[%d]", field, i)
-		if f.Type == gwv1.HTTPRouteFilterExtensionRef {
-			if id, ok := k.extension(at, f.ExtensionRef); ok {
-				refs = append(refs, id)
-			}
-			continue
-		}
-		if seen[f.Type] {
+		seen[f.Type]++
+		if seen[f.Type] > 1 && !slices.Contains(repeatable, f.Type) {
 			k.invalid(at+".type", fault{string(gwv1.RouteReasonIncompatibleFilters), fmt.Sprintf("%s is there twice", clip(string(f.Type))), "join the two"})
 		}
-		seen[f.Type] = true
+		switch f.Type {
+		case gwv1.HTTPRouteFilterExtensionRef:
+			if id, ok := k.extension(at, f.ExtensionRef); ok {
+				out.refs = append(out.refs, id)
+			}
+			continue
+		case gwv1.HTTPRouteFilterRequestRedirect:
+			var bad fault
+			if out.redirect, bad = k.redirect(f.RequestRedirect); !bad.ok() {
+				k.invalid(at, bad)
+			}
+			continue
+		case gwv1.HTTPRouteFilterRequestMirror:
+			if f.RequestMirror != nil {
+				mirror, bad := k.mirror(f.RequestMirror)
+				if !bad.ok() {
+					k.unresolved(at+".requestMirror.backendRef", bad)
+					continue
+				}
+				mirror.Name, mirror.From = fmt.Sprintf("%s[%d]", f.Type, i), from
+				out.inline = append(out.inline, mirror)
+				continue
+			}
+		}
 		compiled, bad := k.inlineFilter(f)
 		if !bad.ok() {
 			k.invalid(at, bad)
 			continue
 		}
 		compiled.Name, compiled.From = string(f.Type), from
-		inline = append(inline, compiled)
+		out.inline = append(out.inline, compiled)
 	}
-	return inline, refs
+	if out.redirect != nil && seen[gwv1.HTTPRouteFilterURLRewrite] > 0 {
+		k.invalid(field, fault{string(gwv1.RouteReasonIncompatibleFilters), "RequestRedirect and URLRewrite exclude each other", "keep one of the two"})
+	}
+	return out
 }
+
+// repeatable filters may stand in a rule several times.
+var repeatable = []gwv1.HTTPRouteFilterType{gwv1.HTTPRouteFilterExtensionRef, gwv1.HTTPRouteFilterRequestMirror}
 
 // inlineFilter compiles a filter of the Gateway API.
 func (k *ruleCheck) inlineFilter(f gwv1.HTTPRouteFilter) (route.Filter, fault) {
 	missing := fault{ReasonUnsupportedValue, fmt.Sprintf("the content of %s is missing", clip(string(f.Type))), "write what the filter shall do"}
-	switch f.Type {
-	case gwv1.HTTPRouteFilterRequestHeaderModifier:
-		if f.RequestHeaderModifier == nil {
-			return route.Filter{}, missing
-		}
+	switch {
+	case f.Type == gwv1.HTTPRouteFilterRequestHeaderModifier && f.RequestHeaderModifier != nil:
 		return headerFilter(f.RequestHeaderModifier, route.PhaseRequestHeaders)
-	case gwv1.HTTPRouteFilterResponseHeaderModifier:
-		if f.ResponseHeaderModifier == nil {
-			return route.Filter{}, missing
-		}
+	case f.Type == gwv1.HTTPRouteFilterResponseHeaderModifier && f.ResponseHeaderModifier != nil:
 		return headerFilter(f.ResponseHeaderModifier, route.PhaseResponseHeaders)
-	case gwv1.HTTPRouteFilterURLRewrite:
-		if f.URLRewrite == nil {
-			return route.Filter{}, missing
-		}
+	case f.Type == gwv1.HTTPRouteFilterURLRewrite && f.URLRewrite != nil:
 		return k.rewriteFilter(f.URLRewrite)
+	case f.Type == gwv1.HTTPRouteFilterCORS && f.CORS != nil:
+		return corsFilter(f.CORS)
+	case slices.Contains(servedFilters, f.Type):
+		return route.Filter{}, missing
 	}
-	return route.Filter{}, fault{ReasonUnsupportedValue, fmt.Sprintf("filter %s is not served yet", clip(string(f.Type))), "use RequestHeaderModifier, ResponseHeaderModifier, URLRewrite or ExtensionRef"}
+	return route.Filter{}, fault{ReasonUnsupportedValue, fmt.Sprintf("filter %s is not served yet", clip(string(f.Type))), "use another filter, or an EgressFilter by ExtensionRef"}
+}
+
+var servedFilters = []gwv1.HTTPRouteFilterType{
+	gwv1.HTTPRouteFilterRequestHeaderModifier, gwv1.HTTPRouteFilterResponseHeaderModifier, gwv1.HTTPRouteFilterURLRewrite,
+	gwv1.HTTPRouteFilterCORS, gwv1.HTTPRouteFilterRequestMirror,
 }
 
 func headerFilter(f *gwv1.HTTPHeaderFilter, phase route.Phase) (route.Filter, fault) {
@@ -244,18 +282,9 @@ func headerFilter(f *gwv1.HTTPHeaderFilter, phase route.Phase) (route.Filter, fa
 func (k *ruleCheck) rewriteFilter(f *gwv1.HTTPURLRewriteFilter) (route.Filter, fault) {
 	w := &route.URLRewrite{Hostname: string(deref(f.Hostname, ""))}
 	if f.Path != nil {
-		switch {
-		case f.Path.Type == gwv1.FullPathHTTPPathModifier && f.Path.ReplaceFullPath != nil:
-			w.FullPath = f.Path.ReplaceFullPath
-		case f.Path.Type == gwv1.PrefixMatchHTTPPathModifier && f.Path.ReplacePrefixMatch != nil:
-			w.PrefixPath = f.Path.ReplacePrefixMatch
-			for _, m := range k.rule.Matches {
-				if m.Path != nil && deref(m.Path.Type, gwv1.PathMatchPathPrefix) != gwv1.PathMatchPathPrefix {
-					return route.Filter{}, fault{ReasonUnsupportedValue, "replaces a prefix, but the rule matches no prefix", "use path type PathPrefix in all matches"}
-				}
-			}
-		default:
-			return route.Filter{}, fault{ReasonUnsupportedValue, "the path's type and content do not fit", "write ReplaceFullPath with replaceFullPath, or ReplacePrefixMatch with replacePrefixMatch"}
+		var bad fault
+		if w.FullPath, w.PrefixPath, bad = k.pathModifier(f.Path); !bad.ok() {
+			return route.Filter{}, bad
 		}
 	}
 	if w.Hostname != "" && k.g.mode == modeParent {
@@ -293,8 +322,14 @@ func (k *ruleCheck) extension(field string, ref *gwv1.LocalObjectReference) (ID,
 	return ID{}, false
 }
 
-// targets compiles the backendRefs, each with all filters that run for it.
-func (k *ruleCheck) targets(inline []route.Filter, refs []ID) []route.Target {
+// targets compiles the backendRefs, each with all filters that run for it. A rule that redirects needs none.
+func (k *ruleCheck) targets(of ruleFilters) []route.Target {
+	if of.redirect != nil {
+		if len(k.rule.BackendRefs) > 0 {
+			k.invalid(".backendRefs", fault{ReasonUnsupportedValue, "a rule that redirects sends nothing on", "remove the backendRefs, or the RequestRedirect"})
+		}
+		return []route.Target{k.target(route.Target{Weight: 1, Redirect: of.redirect}, nil, of)}
+	}
 	var out []route.Target
 	for i, ref := range k.rule.BackendRefs {
 		field := fmt.Sprintf(".backendRefs[%d]", i)
@@ -302,11 +337,17 @@ func (k *ruleCheck) targets(inline []route.Filter, refs []ID) []route.Target {
 		if target.Weight < 0 || target.Weight > 1_000_000 {
 			k.invalid(field+".weight", fault{ReasonUnsupportedValue, fmt.Sprintf("%d is no weight", target.Weight), "use 0 to 1000000"})
 		}
-		own, ownRefs := k.filters(field+".filters", ref.Filters, fmt.Sprintf("HTTPRoute %s backendRef %d", k.o.ID.Key(), i))
-		for j := range own {
-			own[j].Name = fmt.Sprintf("backendRefs[%d].%s", i, own[j].Name)
+		own := k.filters(field+".filters", ref.Filters, fmt.Sprintf("%s %s backendRef %d", k.o.ID.Kind, k.o.ID.Key(), i))
+		for j := range own.inline {
+			own.inline[j].Name = fmt.Sprintf("backendRefs[%d].%s", i, own.inline[j].Name)
 		}
-		backend, id, bad := k.resolve(ref.BackendRef)
+		all := ruleFilters{inline: slices.Concat(of.inline, own.inline), refs: slices.Concat(of.refs, own.refs)}
+		if own.redirect != nil {
+			target.Redirect = own.redirect
+			out = append(out, k.target(target, nil, all))
+			continue
+		}
+		backend, id, bad := k.resolve(ref.BackendObjectReference)
 		if !bad.ok() {
 			k.unresolved(field, bad)
 			target.Invalid = bad.reason + ": " + bad.message
@@ -314,35 +355,44 @@ func (k *ruleCheck) targets(inline []route.Filter, refs []ID) []route.Target {
 			continue
 		}
 		target.Backend = backend.Key
-		target.Filters, target.Invalid = k.t.mergeLevels(k.t.layers[k.g.ID], k.t.layers[id], slices.Concat(refs, ownRefs), slices.Concat(inline, own))
-		if target.Invalid != "" {
-			target.Backend = ""
-		}
-		out = append(out, target)
+		out = append(out, k.target(target, k.t.layers[id], all))
 	}
 	return out
 }
 
+// target gives a target the filters of all levels.
+func (k *ruleCheck) target(target route.Target, backend *layer, of ruleFilters) route.Target {
+	target.Filters, target.Invalid = k.t.mergeLevels(k.t.layers[k.g.ID], backend, of.refs, of.inline)
+	if target.Invalid != "" {
+		target.Backend, target.Redirect = "", nil
+	}
+	return target
+}
+
 // resolve finds the destination of a backendRef.
-func (k *ruleCheck) resolve(ref gwv1.BackendRef) (*route.Backend, ID, fault) {
+func (k *ruleCheck) resolve(ref gwv1.BackendObjectReference) (*route.Backend, ID, fault) {
 	group, kind := string(deref(ref.Group, "")), string(deref(ref.Kind, "Service"))
 	namespace := string(deref(ref.Namespace, gwv1.Namespace(k.o.ID.Namespace)))
-	if group == "" && kind == "Service" {
-		return nil, ID{}, fault{ReasonUnsupportedValue, "Services are not served yet", "use a Backend"}
-	}
 	id, ok := backendID(group, kind, namespace, string(ref.Name))
-	if !ok || group == "" {
+	service := group == "" && kind == "Service"
+	if service {
+		id = ID{Kind: "Service", Namespace: namespace, Name: string(ref.Name)}
+	} else if !ok || group == "" || k.o.ID.Kind == "TLSRoute" {
 		return nil, ID{}, fault{
 			ReasonInvalidKind, fmt.Sprintf("%s of group %q is no destination", clip(kind), clip(group)),
-			fmt.Sprintf("use Backend of %s or XBackend of %s", groupPenstock, groupGatewayX),
+			k.destinations(),
 		}
 	}
 	// The grant comes before existence, so that a reference does not tell what another namespace holds.
 	if namespace != k.o.ID.Namespace && !k.t.permitted(k.o.ID, id) {
 		return nil, ID{}, fault{
-			ReasonRefNotPermitted, fmt.Sprintf("namespace %s does not let HTTPRoutes of %s use %s %s", clip(namespace), k.o.ID.Namespace, kind, clip(id.Name)),
+			ReasonRefNotPermitted, fmt.Sprintf("namespace %s does not let %ss of %s use %s %s", clip(namespace), k.o.ID.Kind, k.o.ID.Namespace, kind, clip(id.Name)),
 			fmt.Sprintf("ask for a ReferenceGrant in namespace %s", clip(namespace)),
 		}
+	}
+	if service {
+		backend, bad := k.t.service(id, ref.Port, k.o.ID.Kind, k.g)
+		return backend, id, bad
 	}
 	d := k.t.direct[id]
 	if k.g.mode == modeParent {
@@ -362,4 +412,12 @@ func (k *ruleCheck) resolve(ref gwv1.BackendRef) (*route.Backend, ID, fault) {
 		}
 	}
 	return &d.backend, id, fault{}
+}
+
+// destinations are the kinds that a backendRef may name.
+func (k *ruleCheck) destinations() string {
+	if k.o.ID.Kind == "TLSRoute" {
+		return "use a Service"
+	}
+	return fmt.Sprintf("use Backend of %s, XBackend of %s, or a Service", groupPenstock, groupGatewayX)
 }

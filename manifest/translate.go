@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	discoveryv1 "k8s.io/api/discovery/v1"
+
 	"penstock.dev/penstock/gateway/route"
 )
 
@@ -22,6 +24,8 @@ func Translate(set *Set, opt Options) (*route.Snapshot, *Report) {
 		gateways: map[string]*gateway{},
 		layers:   map[ID]*layer{},
 		outcomes: map[ID]*outcome{},
+		services: map[string]*route.Backend{},
+		tlsOf:    map[servicePort]*tlsPolicy{},
 	}
 	t.translateClusters()
 	t.translateFilterDefinitions()
@@ -29,6 +33,7 @@ func Translate(set *Set, opt Options) (*route.Snapshot, *Report) {
 	t.translateGatewayConfigs()
 	t.translateGateways()
 	t.translateBackends()
+	t.translateBackendTLSPolicies()
 	t.translateGrants()
 	t.translatePolicies()
 	t.translateEgressFilters()
@@ -46,7 +51,7 @@ type translation struct {
 
 	findings []Problem
 	status   map[ID]*conditions
-	listed   []ObjectStatus // Gateways and HTTPRoutes, whose status is more than conditions
+	listed   []ObjectStatus // Gateways, routes and policies, whose status is more than conditions
 
 	// direct are Backends as they are dialed, claims as they resolve to the parent's entries.
 	direct, claims map[ID]*destination
@@ -54,6 +59,12 @@ type translation struct {
 	gatewayOrder   []*gateway          // the same, oldest first
 	// layers are the filters of policies by target, and of EgressFilters by their own ID.
 	layers map[ID]*layer
+	// services are the Backends that ports of Services mean, by key.
+	services map[string]*route.Backend
+	slices   map[ID][]object[*discoveryv1.EndpointSlice] // by Service
+	// tlsOf says which BackendTLSPolicy acts on a port of a Service.
+	tlsOf       map[servicePort]*tlsPolicy
+	tlsPolicies []*tlsPolicy
 	// outcomes say which policies and EgressFilters lost their filters to another level.
 	outcomes map[ID]*outcome
 }
@@ -92,6 +103,10 @@ func (t *translation) warn(o *Object, c *conditions, field string, f fault) {
 // finish sorts everything and completes the conditions.
 func (t *translation) finish() (*route.Snapshot, *Report) {
 	t.finishOutcomes()
+	t.listTLSPolicies()
+	for _, b := range t.services {
+		t.snap.Backends = append(t.snap.Backends, *b)
+	}
 	r := &Report{Objects: t.listed}
 	for i := range t.set.Objects() {
 		o := &t.set.Objects()[i]

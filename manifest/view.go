@@ -70,6 +70,6 @@ func viewEntry(b *route.Backend, grants []control.EntryGrant) control.Entry {
 	}
 	return control.Entry{
 		Namespace: namespace, Name: name, Hostname: b.Hostname, Port: b.Port, Protocol: b.Protocol, TLSMode: string(mode),
-		Grants: grants, ResponseHeadersMillis: b.Timeouts.ResponseHeaders.Milliseconds(),
+		Grants: grants, ResponseHeadersMillis: b.Timeouts.ResponseHeaders.Milliseconds(), MirrorsRefused: b.MirrorsRefused,
 	}
 }

@@ -296,8 +296,9 @@ type Backend struct {
 	// IdempotencyKeys: the destination honours Idempotency-Key.
 	IdempotencyKeys bool  `json:"idempotencyKeys,omitempty"`
 	RetryPostOn     []int `json:"retryPostOn,omitempty"`
-	// MirrorsAccepted: copies of requests may be sent here although the Backend has a Credential.
-	MirrorsAccepted bool `json:"mirrorsAccepted,omitempty"`
+	// MirrorsRefused: no copies of requests may be sent here, since there is a credential that its owner does not lend to
+	// copies.
+	MirrorsRefused bool `json:"mirrorsRefused,omitempty"`
 	// RetryBudget of an XBackendTrafficPolicy; nil: the bounds of HOPS-AND-RETRIES B.2 alone.
 	RetryBudget *RetryBudget `json:"retryBudget,omitempty"`
 }
