@@ -20,6 +20,11 @@ type conn struct {
 	host  string
 	state *tls.ConnectionState // nil: cleartext
 	used  atomic.Bool          // it has served before
+	// answering: net/http has a response that RoundTrip has not returned yet. HTTP/1.1 only: the connection of one without
+	// body is idle by then, and closing it would lose the response.
+	answering atomic.Bool
+	// settled tells the pool to look at the connection again.
+	settled func()
 
 	// The pool's; guarded by its mu.
 	listed bool        // in idle or shared

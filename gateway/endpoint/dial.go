@@ -39,11 +39,19 @@ func (e *Endpoint) connect(ctx context.Context, p *plan) (net.Conn, error) {
 		}
 	}
 	for _, t := range targets {
-		if why := prohibited(t.Addr(), p.allowed); why != "" {
+		if why := p.prohibits(t.Addr()); why != "" {
 			return nil, prohibitedError(p, t, why)
 		}
 	}
 	return e.race(ctx, p, interleave(targets))
+}
+
+// prohibits says why an address may not be dialed; empty: it may.
+func (p *plan) prohibits(a netip.Addr) string {
+	if p.service {
+		return ""
+	}
+	return prohibited(a, p.allowed)
 }
 
 // dialOne dials one address that was checked, and checks it again when the socket connects: what is looked at there is
@@ -62,7 +70,7 @@ func (e *Endpoint) dialOne(ctx context.Context, p *plan, t netip.AddrPort) (net.
 			if e.self.is(a) {
 				return loopError(p, a)
 			}
-			if why := prohibited(a.Addr(), p.allowed); why != "" {
+			if why := p.prohibits(a.Addr()); why != "" {
 				return prohibitedError(p, a, why)
 			}
 			return nil

@@ -57,6 +57,7 @@ type Endpoint struct {
 	self     self
 	codec    codec
 	sent     atomic.Int64
+	turn     atomic.Uint64 // whose turn it is among the endpoints of Services
 
 	base    context.Context // of dials that several requests wait for
 	stop    context.CancelFunc
@@ -105,11 +106,41 @@ func New(cfg Config) (*Endpoint, error) {
 // that limits one attempt cancels by a timer of its own, with a cause of its own, and stops that when RoundTrip returns;
 // a cancel without a cause is a client that is gone. Informational responses
 // go to the context's httptrace.ClientTrace.
+//
+// A request with "Connection: Upgrade" and one protocol in Upgrade goes out on HTTP/1.1. If the destination switches, the
+// response has status 101 and a Body that is an io.ReadWriteCloser of raw bytes, with CloseWrite where the connection has
+// it; any other answer is an ordinary response.
 func (e *Endpoint) RoundTrip(req *http.Request, b *route.Backend) (*http.Response, error) {
 	if req.Method == http.MethodConnect {
 		return nil, &Error{Cause: ProtocolError, Class: retry.NoRepeat, Err: errors.New("CONNECT is not sent to a Backend")}
 	}
+	if b.Via == route.ViaService && b.Authority == "" {
+		own := *b
+		own.Authority = req.Host // a Service sees the Host that the workload wrote
+		b = &own
+	}
+	if upgradeOf(req) != "" {
+		var err error
+		if b, err = forUpgrade(b); err != nil {
+			return nil, err
+		}
+	}
+	to, err := e.destinations(b)
+	if err != nil {
+		return nil, err
+	}
 	body := newUpload(req.Context(), req)
+	for i, at := range to {
+		res, err := e.at(req, at, body)
+		if err == nil || i == len(to)-1 || !notConnected(err) || body != nil && body.probed || req.Context().Err() != nil {
+			return res, err
+		}
+	}
+	return nil, errors.New("not reached: there is a destination")
+}
+
+// at makes the attempt at one destination.
+func (e *Endpoint) at(req *http.Request, b *route.Backend, body *upload) (*http.Response, error) {
 	for range rounds {
 		res, err := e.attempt(req, b, body)
 		if errors.Is(err, errRotated) {
@@ -138,11 +169,15 @@ func (e *Endpoint) attempt(req *http.Request, b *route.Backend, body *upload) (*
 		return nil, err
 	}
 	x := newExchange(req.Context(), c, body, b.Timeouts.Idle)
+	x.upgrade = upgradeOf(req)
 	out := outbound(x.ctx, req, b, body, c.h2)
 	if err := e.inject(out, b, p.plan, c.host, version); err != nil {
 		c.cc.Release()
 		x.cancel(err)
 		return nil, err
+	}
+	if x.upgrade != "" {
+		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{x.upgrade}
 	}
 	return x.run(out)
 }

@@ -17,11 +17,12 @@ import (
 
 // exchange is one attempt on one connection: it knows what was sent and what that proves.
 type exchange struct {
-	c      *conn
-	reused bool
-	body   *upload
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	c       *conn
+	reused  bool
+	body    *upload
+	upgrade string // the protocol asked for; empty: none
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
 
 	written, read int64 // of the wire, before
 	stream        atomic.Uint32
@@ -71,12 +72,26 @@ func (x *exchange) run(out *http.Request) (*http.Response, error) {
 	if !x.c.h2 {
 		x.c.wire.carry(x.body)
 		x.c.wire.h1.begin()
+		x.c.answering.Store(true)
 	}
 	res, err := x.c.cc.RoundTrip(out)
-	if err == nil && res.StatusCode == http.StatusSwitchingProtocols {
-		// Nothing asked for it; what follows is not HTTP.
+	if !x.c.h2 {
+		x.c.answering.Store(false)
+		defer x.c.settled()
+	}
+	if err == nil && x.ctx.Err() != nil {
+		// The answer and the end of its time crossed. What is left of the answer would be cut off anyway.
 		_ = res.Body.Close()
-		err = errSwitched
+		err = context.Cause(x.ctx)
+	}
+	if err == nil && !x.c.h2 && x.c.wire.h1.doubted() {
+		// Two readers may take this answer for two different ones: nobody behind us shall have to choose.
+		_ = res.Body.Close()
+		err = errDoubtful
+	}
+	switching := err == nil && res.StatusCode == http.StatusSwitchingProtocols
+	if switching {
+		err = x.switched(x.upgrade, res)
 	}
 	if err != nil {
 		failed := x.explain(err)
@@ -85,7 +100,9 @@ func (x *exchange) run(out *http.Request) (*http.Response, error) {
 	}
 	x.body.settle()
 	res.TLS = x.c.state
-	res.Body = &download{x: x, src: res.Body}
+	if !switching {
+		res.Body = &download{x: x, src: res.Body}
+	}
 	return res, nil
 }
 
@@ -104,7 +121,10 @@ func (x *exchange) end(sent bool) {
 	x.cancel(context.Canceled)
 }
 
-var errSwitched = errors.New("the upstream switched protocols without being asked")
+var (
+	errSwitched = errors.New("the upstream switched to a protocol that nobody asked for")
+	errDoubtful = errors.New("the upstream's answer can be read in two ways: it frames its body twice, folds lines or ends them with a bare line feed")
+)
 
 // explain turns the codec's error into ours. It is called before anything else touches the exchange.
 func (x *exchange) explain(err error) *Error {
@@ -124,7 +144,7 @@ func (x *exchange) explain(err error) *Error {
 		e.Cause, e.Class = ProtocolError, retry.ResetBeforeHeaders
 	case x.tooLarge():
 		e.Cause, e.Class = ResponseHeaderSize, retry.NoRepeat
-	case errors.Is(err, errSwitched), x.answered.Load() && !brokenOff(err):
+	case errors.Is(err, errSwitched), errors.Is(err, errDoubtful), x.answered.Load() && !brokenOff(err):
 		// It answered, in a way that we refuse; asking again would not help.
 		e.Cause, e.Class = ProtocolError, retry.NoRepeat
 	default:

@@ -19,6 +19,7 @@ type plan struct {
 	port     int
 	protocol string
 	allowed  []netip.Prefix
+	service  bool // an endpoint of an own Service: outside of the address guard
 	connect  time.Duration
 	settings *route.TLS  // nil: cleartext
 	tls      *tls.Config // nil: cleartext
@@ -28,6 +29,7 @@ type plan struct {
 // guards, other TLS settings, other credential versions, other client certificates.
 type poolKey struct {
 	backend, hostname string
+	via               route.Via
 	port              int
 	protocol          string
 	settings          string // of TLS, "" for cleartext
@@ -40,6 +42,7 @@ type poolKey struct {
 func keyOf(b *route.Backend, version string) poolKey {
 	return poolKey{
 		backend:    b.Key,
+		via:        b.Via,
 		hostname:   b.Hostname,
 		port:       b.Port,
 		protocol:   b.Protocol,
@@ -83,7 +86,7 @@ func (e *Endpoint) newPlan(b *route.Backend) (*plan, error) {
 	if b.Port < 1 || b.Port > 65535 {
 		return nil, fmt.Errorf("port %d is none; write 1 to 65535", b.Port)
 	}
-	p := &plan{hostname: name, port: b.Port, protocol: b.Protocol, connect: b.Timeouts.Connect, settings: b.TLS}
+	p := &plan{hostname: name, port: b.Port, protocol: b.Protocol, connect: b.Timeouts.Connect, settings: b.TLS, service: b.Via == route.ViaService}
 	if p.connect <= 0 {
 		p.connect = defaultConnect
 	}

@@ -184,6 +184,7 @@ func (p *pool) add(c *conn, reserve bool) error {
 		_ = c.cc.Close()
 		return &Error{Cause: ConnectionTerminated, Class: retry.NoRepeat, Err: ErrClosed}
 	}
+	c.settled = func() { p.changed(c) }
 	c.cc.SetStateHook(func(*http.ClientConn) { p.changed(c) })
 	if !reserve && !c.h2 {
 		p.changed(c) // idle from the start
@@ -196,6 +197,7 @@ func (p *pool) changed(c *conn) {
 	switch {
 	case c.cc.Err() != nil:
 		p.forget(c)
+	case c.answering.Load(): // settled comes back here
 	case !c.sound():
 		if !c.h2 && c.cc.InFlight() == 0 {
 			p.e.cfg.Log.Warn("closing a connection after an answer that can be read in two ways", "backend", p.key.backend, "host", p.plan.hostname)

@@ -2,6 +2,7 @@ package endpoint_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -297,19 +298,30 @@ func TestAConnectionThatIsLeavingIsNotUsedAgain(t *testing.T) {
 	}
 }
 
-func TestADoubtfulAnswerIsTheLastOnItsConnection(t *testing.T) { // TH-T1
+func TestADoubtfulAnswerIsRefused(t *testing.T) { // TH-T1: answers are distrusted like requests
+	const head, body = "HTTP/1.1 200 OK\r\n", "\r\nok"
 	for _, tc := range []struct {
-		name   string
-		answer string
-		conns  int
+		name    string
+		answer  string
+		refused bool
+		conns   int // of two requests
 	}{
-		{"a plain one is not", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 1},
-		{"nor one after an informational one", "HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 1},
-		{"Content-Length beside Transfer-Encoding", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 2},
-		{"lines that end in LF", "HTTP/1.1 200 OK\nContent-Length: 2\n\nok", 2},
-		{"one line that ends in LF", "HTTP/1.1 200 OK\nContent-Length: 2\r\n\r\nok", 2},
-		{"a folded line", "HTTP/1.1 200 OK\r\nX-A: 1\r\n 2\r\nContent-Length: 2\r\n\r\nok", 2},
-		{"bytes after the body", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n", 2},
+		{"a plain one is not", head + "Content-Length: 2\r\n" + body, false, 1},
+		{"nor one after an informational one", "HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" + head + "Content-Length: 2\r\n" + body, false, 1},
+		{"nor chunks in capitals", head + "Transfer-Encoding: Chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", false, 1},
+		{"bytes after the body are not part of it", head + "Content-Length: 2\r\n" + body + head, false, 2},
+		{"Content-Length beside Transfer-Encoding", head + "Content-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", true, 2},
+		{"two lengths", head + "Content-Length: 2\r\nContent-Length: 2\r\n" + body, true, 2},
+		{"a list of lengths", head + "Content-Length: 2, 2\r\n" + body, true, 2},
+		{"a length with a sign", head + "Content-Length: +2\r\n" + body, true, 2},
+		{"two encodings", head + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", true, 2},
+		{"an encoding that is not chunked", head + "Transfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", true, 2},
+		{"lines that end in LF", "HTTP/1.1 200 OK\nContent-Length: 2\n\nok", true, 2},
+		{"one line that ends in LF", "HTTP/1.1 200 OK\nContent-Length: 2\r\n\r\nok", true, 2},
+		{"a folded line", head + "X-A: 1\r\n 2\r\nContent-Length: 2\r\n" + body, true, 2},
+		{"a space before the colon", head + "X-A : 1\r\nContent-Length: 2\r\n" + body, true, 2},
+		{"a null byte", head + "X-A: 1\x00\r\nContent-Length: 2\r\n" + body, true, 2},
+		{"a bare carriage return", head + "X-A: 1\r2\r\nContent-Length: 2\r\n" + body, true, 2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var mu sync.Mutex
@@ -324,8 +336,16 @@ func TestADoubtfulAnswerIsTheLastOnItsConnection(t *testing.T) { // TH-T1
 				})
 			})
 			for range 2 {
-				if _, body := do(t, e, b, request(t, http.MethodGet, "/", nil)); body != "ok" {
-					t.Errorf("body %q", body)
+				if !tc.refused {
+					if _, body := do(t, e, b, request(t, http.MethodGet, "/", nil)); body != "ok" {
+						t.Errorf("body %q", body)
+					}
+					continue
+				}
+				res, err := e.RoundTrip(request(t, http.MethodGet, "/", nil), b)
+				var got *endpoint.Error
+				if !errors.As(err, &got) || got.Cause != endpoint.ProtocolError || !got.Sent || got.Class != retry.NoRepeat {
+					t.Errorf("response %v, error %v; want %s, sent, not to be repeated", res, err, endpoint.ProtocolError)
 				}
 			}
 			mu.Lock()

@@ -75,19 +75,36 @@ func (h *h1Watch) doubted() bool {
 // doubtful reports whether a head, without its empty line, frames its body in more than one way, or has line ends or
 // folded lines that readers treat differently (RFC 9112 §2.2, §5.2, §6.3).
 func doubtful(head []byte) bool {
-	var length, encoding bool
+	lengths, encoding := 0, false
 	for line := range bytes.SplitSeq(bytes.TrimSuffix(head, []byte("\n")), []byte("\n")) {
 		line, crlf := bytes.CutSuffix(line, []byte("\r"))
 		if !crlf || bytes.IndexByte(line, '\r') >= 0 || len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
 			return true
 		}
-		name, _, _ := bytes.Cut(line, []byte(":"))
+		name, text, field := bytes.Cut(line, []byte(":"))
 		switch {
+		case bytes.IndexByte(line, 0) >= 0, field && bytes.HasSuffix(name, []byte(" ")), field && bytes.HasSuffix(name, []byte("\t")):
+			return true
 		case bytes.EqualFold(name, []byte("Content-Length")):
-			length = true
+			if lengths++; lengths > 1 || !digits(bytes.TrimSpace(text)) {
+				return true
+			}
 		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
+			if encoding || !bytes.EqualFold(bytes.TrimSpace(text), []byte("chunked")) {
+				return true
+			}
 			encoding = true
 		}
 	}
-	return length && encoding
+	return lengths > 0 && encoding
+}
+
+// digits reports whether text is a number and nothing else: no sign, no list.
+func digits(text []byte) bool {
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return len(text) > 0
 }

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -72,6 +73,14 @@ func (w *wire) Close() error {
 		_ = body.Close()
 	}
 	return err
+}
+
+// CloseWrite ends our direction of a stream that is no HTTP any more.
+func (w *wire) CloseWrite() error {
+	if c, ok := w.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // carry says whose body is sent on this connection now; nil: none.
