@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"penstock.dev/penstock/gateway/filter"
 	"penstock.dev/penstock/gateway/hop"
 	"penstock.dev/penstock/gateway/route"
 )
@@ -19,15 +20,15 @@ func (x *exchange) answer(res *http.Response) *failure {
 	if !x.clock.answered() {
 		return fail(reasonDeadline, "the answer came when the time was over", remedies[reasonDeadline])
 	}
-	if res.StatusCode < http.StatusOK { // 101 without having been asked
-		return fail(reasonProtocol, "the destination switched protocols unasked", "")
-	}
 	x.headers = time.Since(x.start)
 	x.slot.streaming()
 	x.g.cfg.Metrics.InFlight(x.Backend.Key, -1)
 	x.body.Release()
 
 	removeHopByHop(res.Header)
+	if res.StatusCode < http.StatusOK { // informational ones do not come here: a 101
+		return x.splice(res)
+	}
 	if err := x.filters().Response(route.PhaseResponseHeaders, res.Header); err != nil {
 		return filterFailure(err)
 	}
@@ -40,19 +41,30 @@ func (x *exchange) answer(res *http.Response) *failure {
 	return nil
 }
 
-// head writes the final response head.
-func (x *exchange) head(res *http.Response) {
+// responseHeader is the header of the response that goes on.
+func (x *exchange) responseHeader(res *http.Response) {
+	if x.cors != nil {
+		filter.MarkResponse(res.Header, x.cors, x.origin)
+	}
 	h := x.w.Header()
 	for name, values := range res.Header {
 		h[name] = values
 	}
 	if x.from.tunnel() {
 		x.counts.Write(h)
-	} else {
-		hop.StripTags(h)
-		if len(h["X-Request-Id"]) == 0 { // a destination's own id is worth more to the workload
-			h["X-Request-Id"] = []string{x.tags.RequestID}
-		}
+		return
+	}
+	hop.StripTags(h)
+	if len(h["X-Request-Id"]) == 0 { // a destination's own id is worth more to the workload
+		h["X-Request-Id"] = []string{x.tags.RequestID}
+	}
+}
+
+// head writes the final response head.
+func (x *exchange) head(res *http.Response) {
+	x.responseHeader(res)
+	h := x.w.Header()
+	if !x.from.tunnel() {
 		if x.r.ProtoMajor == 1 && x.content != nil && !x.content.ended.Load() {
 			// The rest of the body may never be read. What comes after it on this connection must then not be taken for
 			// a request (THREATS TH-T1).
@@ -108,7 +120,7 @@ func (x *exchange) copy(res *http.Response) error {
 
 // trailers passes on what came behind the content. Names that were not announced go under net/http's prefix.
 func (x *exchange) trailers(res *http.Response) {
-	if x.Backend.Via == route.ViaEndpoint {
+	if x.Backend.Via != route.ViaParent {
 		hop.CleanOutside(res.Trailer, x.self)
 	}
 	hop.StripTrailer(res.Trailer)

@@ -98,12 +98,7 @@ func (x *exchange) attempt(out *http.Request, left, shares int) (*http.Response,
 	timer := time.AfterFunc(retry.PerTry(configured, x.clock.left(), shares), func() { cancel(errPerTry) })
 	before := x.executed
 	x.executed = true
-	x.g.wire.Add(1)
-	res, err := x.g.cfg.Endpoint.RoundTrip(req, x.backendAt(req.Host))
-	var known *endpoint.Error
-	if errors.As(err, &known) && !known.Sent {
-		x.g.wire.Add(-1)
-	}
+	res, err := x.g.toOutside(req, x.backendAt(req.Host))
 	if counted(err) {
 		x.counts.Attempts++
 	}
@@ -127,6 +122,17 @@ func (x *exchange) attempt(out *http.Request, left, shares int) (*http.Response,
 		return nil, filterFailure(err)
 	}
 	return res, nil
+}
+
+// toOutside makes one attempt of the endpoint, and counts it if it was sent.
+func (g *Gateway) toOutside(req *http.Request, b *route.Backend) (*http.Response, error) {
+	g.wire.Add(1)
+	res, err := g.cfg.Endpoint.RoundTrip(req, b)
+	var known *endpoint.Error
+	if errors.As(err, &known) && !known.Sent {
+		g.wire.Add(-1)
+	}
+	return res, err
 }
 
 // backendAt is the Backend, with the host name that a rewrite chose.

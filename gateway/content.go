@@ -19,6 +19,8 @@ type content struct {
 	over bool // no read may begin any more
 	// trailer of the outbound requests, filled when the body has ended: net/http and the tunnel read it then.
 	trailer http.Header
+	// mirrors are told of all that is read, for copies of the request. They are set before the first read.
+	mirrors []*mirrorBody
 	read    atomic.Int64
 	ended   atomic.Bool // the body was read to its end
 	err     atomic.Pointer[error]
@@ -33,6 +35,9 @@ func (c *content) Read(p []byte) (int, error) {
 	}
 	n, err := c.r.Body.Read(p)
 	c.read.Add(int64(n))
+	for _, m := range c.mirrors {
+		m.take(p[:n], err == io.EOF)
+	}
 	switch {
 	case err == io.EOF:
 		hop.StripTrailer(c.r.Trailer) // a tag never comes in a trailer (A.1)
@@ -84,6 +89,11 @@ func (x *exchange) closeBody() {
 		return
 	}
 	_ = x.body.Close()
+	if x.content != nil {
+		for _, m := range x.content.mirrors {
+			m.give(errMirrorEnded) // unless it is whole
+		}
+	}
 	if x.content == nil || x.from.tunnel() || x.content.ended.Load() {
 		return
 	}

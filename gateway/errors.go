@@ -23,7 +23,6 @@ const (
 	reasonNoPeer              = "no-peer"
 	reasonNoControl           = "no-control"
 	reasonMethod              = "method-refused"
-	reasonUpgrade             = "upgrade-unsupported"
 	reasonIdentityInvalid     = "identity-invalid"
 	reasonIdentityUnavailable = "identity-unavailable"
 	reasonOverload            = "overload"
@@ -76,7 +75,6 @@ var answers = map[string]answer{
 	reasonNoPeer:       {403, "http_request_denied", "", "this listener is for tunnels", 0},
 	reasonNoControl:    {404, "destination_not_found", "", "this gateway has no control service", 0},
 	reasonMethod:       {405, "http_request_denied", "", "CONNECT, TRACE and TRACK are not forwarded", 0},
-	reasonUpgrade:      {501, "http_upgrade_failed", "", "protocol upgrades are not supported", 0},
 
 	reasonIdentityInvalid:     {401, "http_request_denied", "", "the identity sent is not valid", 0},
 	reasonIdentityUnavailable: {503, "proxy_internal_error", "", "the identity cannot be checked right now", 1},

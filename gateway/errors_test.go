@@ -99,7 +99,6 @@ func TestWhatTheClientSees(t *testing.T) {
 		{"a request outside of a tunnel", fail(reasonNoPeer, "", ""), 403, "http_request_denied", "no-peer", "", "7"},
 		{"control where there is none", fail(reasonNoControl, "", ""), 404, "destination_not_found", "no-control", "", "12"},
 		{"a method that is not forwarded", fail(reasonMethod, "", ""), 405, "http_request_denied", "method-refused", "", "12"},
-		{"an upgrade", fail(reasonUpgrade, "", ""), 501, "http_upgrade_failed", "upgrade-unsupported", "", "12"},
 		{"an identity that is not valid", fail(reasonIdentityInvalid, "", ""), 401, "http_request_denied", "identity-invalid", "", "16"},
 		{"an identity that cannot be checked", fail(reasonIdentityUnavailable, "", ""), 503, "proxy_internal_error", "identity-unavailable", "1", "14"},
 		{"no next hop", fail(reasonNoNextHop, "", ""), 500, "proxy_configuration_error", "no-next-hop", "", "2"},

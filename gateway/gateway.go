@@ -72,6 +72,7 @@ type Gateway struct {
 	// wire counts attempts towards the outside that were, or still may be, sent.
 	wire   atomic.Int64
 	bodies *retry.Pool
+	copies *copies
 	// peer is tunnel.PeerFrom; tests put another one in.
 	peer func(context.Context) (tunnel.Peer, bool)
 
@@ -121,7 +122,7 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Float64
 	}
-	g := &Gateway{cfg: cfg, bodies: retry.NewPool(0), peer: tunnel.PeerFrom, destinations: map[string]*destination{}, changed: make(chan struct{})}
+	g := &Gateway{cfg: cfg, bodies: retry.NewPool(0), copies: newCopies(), peer: tunnel.PeerFrom, destinations: map[string]*destination{}, changed: make(chan struct{})}
 	g.SetSelf(cfg.Self)
 	g.table.Store(&table{snapshot: &route.Snapshot{}, limits: cfg.Limits})
 	return g, nil

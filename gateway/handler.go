@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"penstock.dev/penstock/gateway/hop"
@@ -31,6 +32,9 @@ type exchange struct {
 	trace telemetry.Trace
 	query route.Query
 	route.Decision
+	cors    *route.CORS // of the route; nil: none
+	origin  string      // of the page that sent the request
+	upgrade string      // the protocol that the client asks for; empty: none
 
 	dest    *destination
 	slot    *slot
@@ -48,6 +52,7 @@ type exchange struct {
 	reason    string
 	headers   time.Duration // until response headers
 	bytesOut  int64
+	bytesIn   atomic.Int64 // of a stream behind a 101
 	truncated bool
 	answering bool // the final head was handed to w
 }
@@ -87,10 +92,16 @@ func (x *exchange) forward() *failure {
 		f.notProcessed = x.from.tunnel() // P5: nothing but this count was looked at
 		return f
 	}
-	for _, step := range []func() *failure{x.arrive, x.identify, x.decide, x.admit} {
+	for _, step := range []func() *failure{x.arrive, x.identify, x.decide} {
 		if f := step(); f != nil {
 			return f
 		}
+	}
+	if done, f := x.local(); done {
+		return f
+	}
+	if f := x.admit(); f != nil {
+		return f
 	}
 	x.openBody()
 	return x.send()
@@ -113,7 +124,7 @@ func (x *exchange) decide() *failure {
 	}
 	// A loop is told before all else (A.3 step 3): only a Backend that may be reached can allow a re-entry.
 	reentry := 0
-	if x.Reason == route.None {
+	if x.Reason == route.None && x.Backend != nil {
 		reentry = x.Backend.AllowReentry
 	}
 	if err := x.tags.Admit(reentry); err != nil {

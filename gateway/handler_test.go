@@ -61,7 +61,6 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 		{"TRACE", nil, "TRACE", "http://api/", nil, 405, "method-refused"},
 		{"TRACK", nil, "TRACK", "http://api/", nil, 405, "method-refused"},
 		{"CONNECT", nil, "CONNECT", "http://api/", nil, 405, "method-refused"},
-		{"an upgrade to websocket", nil, "GET", "http://api/", []string{"Connection", "upgrade", "Upgrade", "websocket"}, 501, "upgrade-unsupported"},
 		{"two hosts", nil, "GET", "http://api/", []string{"Host", "other"}, 400, "malformed"},
 		{"a path with dot segments", nil, "GET", "http://api/a/%2e%2e/b", nil, 400, "bad-path"},
 		{"a path without route", guarded, "GET", "http://api/v2", nil, 404, "no-route"},

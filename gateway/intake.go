@@ -52,12 +52,11 @@ func (x *exchange) arrive() *failure {
 	if f := x.framing(); f != nil {
 		return f
 	}
-	switch {
-	case x.r.Method == http.MethodConnect, x.r.Method == http.MethodTrace, x.r.Method == "TRACK":
+	switch x.r.Method {
+	case http.MethodConnect, http.MethodTrace, "TRACK":
 		return fail(reasonMethod, "method "+x.r.Method, remedies[reasonMethod]) // THREATS TH-I2
-	case upgrades(x.r.Header):
-		return fail(reasonUpgrade, fmt.Sprintf("upgrade to %q", x.r.Header.Get("Upgrade")), remedies[reasonUpgrade])
 	}
+	x.upgrade = upgradeOf(x.r)
 	return nil
 }
 
@@ -83,19 +82,6 @@ func (x *exchange) framing() *failure {
 		return fail(reasonMalformed, "a TE other than trailers in HTTP/2", "leave connection-specific fields out")
 	}
 	return nil
-}
-
-// upgrades reports whether another protocol is asked for. An offer of h2c is passed over, as any server may (RFC 9110
-// §7.8): Java's client makes one with every first request.
-func upgrades(h http.Header) bool {
-	for _, line := range h["Upgrade"] {
-		for protocol := range strings.SplitSeq(line, ",") {
-			if p := strings.TrimSpace(protocol); p != "" && !strings.EqualFold(p, "h2c") {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // identify names the caller. At a tunnel the peer has done it.

@@ -48,9 +48,12 @@ type Listeners struct {
 
 // listener is one bound port.
 type listener struct {
-	server  *http.Server
-	socket  net.Listener
-	address netip.AddrPort
+	server *http.Server
+	cut    context.CancelFunc // of the requests that are left, streams behind a 101 among them
+	// requests in the handler: net/http forgets those whose connection became a stream.
+	requests *sync.WaitGroup
+	socket   net.Listener
+	address  netip.AddrPort
 }
 
 const (
@@ -101,6 +104,7 @@ func (l *Listeners) Problems() map[int]error {
 // Run follows the snapshots until ctx is done. It then stops accepting, lets requests under way finish for DrainTime,
 // cuts what is left, and returns nil when all of it has stopped. A port that cannot be bound costs only itself.
 func (l *Listeners) Run(ctx context.Context) error {
+	defer l.cfg.Gateway.Close()
 	defer l.handlers.Wait()
 	defer l.conns.Wait()
 	defer l.servers.Wait()
@@ -190,13 +194,18 @@ func (l *Listeners) bind(port int) (*listener, error) {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	workload := l.cfg.Gateway.Workload(port)
+	ctx, cut := context.WithCancel(context.Background())
+	requests := &sync.WaitGroup{}
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			l.handlers.Add(1)
 			defer l.handlers.Done()
+			requests.Add(1)
+			defer requests.Done()
 			workload.ServeHTTP(w, r)
 		}),
 		ConnState:         l.count,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
 		Protocols:         protocols,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
@@ -209,7 +218,7 @@ func (l *Listeners) bind(port int) (*listener, error) {
 		}
 	})
 	address := socket.Addr().(*net.TCPAddr).AddrPort()
-	return &listener{server: server, socket: socket, address: netip.AddrPortFrom(address.Addr().Unmap(), address.Port())}, nil
+	return &listener{server: server, cut: cut, requests: requests, socket: socket, address: netip.AddrPortFrom(address.Addr().Unmap(), address.Port())}, nil
 }
 
 // count follows the connections of all servers.
@@ -229,11 +238,25 @@ func (l *Listeners) drain(o *listener) {
 	_ = o.socket.Close()
 	o.server.SetKeepAlivesEnabled(false)
 	l.servers.Go(func() {
+		defer o.cut() // what net/http has let go of ends too
 		ctx, cancel := context.WithTimeout(context.Background(), l.cfg.DrainTime)
 		defer cancel()
 		if err := o.server.Shutdown(ctx); err != nil {
 			l.cfg.Log.Warn("requests cut off at the end of the drain time", "address", o.address, "drainTime", l.cfg.DrainTime)
 			_ = o.server.Close()
+			return
+		}
+		streams := make(chan struct{})
+		go func() {
+			defer close(streams)
+			o.requests.Wait()
+		}()
+		select {
+		case <-streams:
+		case <-ctx.Done():
+			l.cfg.Log.Warn("streams cut off at the end of the drain time", "address", o.address, "drainTime", l.cfg.DrainTime)
+			o.cut()
+			<-streams
 		}
 	})
 }

@@ -19,11 +19,12 @@ func (x *exchange) send() *failure {
 	if f != nil {
 		return f
 	}
+	x.mirror(out)
 	var res *http.Response
 	switch {
 	case x.Backend.Via == route.ViaParent && x.g.cfg.Parent != nil:
 		res, f = x.toParent(out)
-	case x.Backend.Via == route.ViaEndpoint && x.g.cfg.Endpoint != nil:
+	case x.Backend.Via != route.ViaParent && x.g.cfg.Endpoint != nil:
 		res, f = x.toEndpoint(out)
 	default:
 		// Never anywhere else: a gateway that has lost its parent must not "go direct" (DESIGN, How a request is
@@ -43,16 +44,20 @@ func (x *exchange) outbound() (*http.Request, *failure) {
 	in := x.r
 	removeHopByHop(in.Header)
 	scheme := "https"
-	if x.Backend.Via == route.ViaEndpoint && x.Backend.TLS == nil {
+	if x.Backend.Via != route.ViaParent && x.Backend.TLS == nil {
 		scheme = "http"
+	}
+	authority := x.Backend.Authority
+	if x.Backend.Via == route.ViaService {
+		authority = in.Host
 	}
 	out := &http.Request{
 		Method: in.Method,
 		URL: &url.URL{
-			Scheme: scheme, Host: x.Backend.Authority,
+			Scheme: scheme, Host: authority,
 			Path: in.URL.Path, RawPath: in.URL.RawPath, RawQuery: in.URL.RawQuery, ForceQuery: in.URL.ForceQuery,
 		},
-		Host:  x.Backend.Authority,
+		Host:  authority,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header:        in.Header,
 		ContentLength: in.ContentLength,
@@ -63,6 +68,7 @@ func (x *exchange) outbound() (*http.Request, *failure) {
 	if err := x.filters().Request(route.PhaseRequestHeaders, out); err != nil {
 		return nil, filterFailure(err)
 	}
+	x.setUpgrade(out.Header)
 	return out, nil
 }
 

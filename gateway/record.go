@@ -35,6 +35,7 @@ func (x *exchange) record() {
 	if x.content != nil {
 		e.BytesIn = x.content.read.Load()
 	}
+	e.BytesIn += x.bytesIn.Load()
 	x.g.cfg.AccessLog.Log(e)
 }
 

@@ -18,7 +18,6 @@ var remedies = map[string]string{
 	reasonDeadline:           "raise timeouts.request of the route or egress.timeouts.responseHeaders of the Backend, or find out what is slow",
 	reasonNoNextHop:          "give this gateway a parent, or let it dial the Backend itself",
 	reasonMethod:             "use another method",
-	reasonUpgrade:            "use plain requests or server-sent events",
 	reasonOverload:           "add replicas, or raise the number of requests in flight",
 	reasonBackendBusy:        "raise egress.limits.maxInFlight or maxStreams of the Backend, or add hub replicas",
 	reasonSubjectBusy:        "raise egress.limits.perSubject of the Backend, or send fewer requests at once",

@@ -67,7 +67,7 @@ func (c Chain) Response(phase route.Phase, h http.Header) error {
 // other answers for the types that are dealt with elsewhere, and for those that nobody knows.
 func other(f *route.Filter) error {
 	switch f.Type {
-	case route.FilterRequestGuard, route.FilterCredentialInjector:
+	case route.FilterRequestGuard, route.FilterCredentialInjector, route.FilterRequestMirror, route.FilterCORS:
 		return nil
 	case route.FilterURLRewrite:
 		return errors.New("a response has no url to rewrite; use a request phase")

@@ -31,6 +31,19 @@ func (c *compiled) grant(key string, q *Query) *Grant {
 	return nil
 }
 
+// Permits reports whether the caller of q may use a Backend of this snapshot beside the one that Decide leads to: for a copy
+// of its request. The rules are those of Decide.
+func (s *Snapshot) Permits(b *Backend, q Query) bool {
+	c := s.compiled
+	if c == nil || b.GrantRequired && c.grant(b.Key, &q) == nil {
+		return false
+	}
+	if cl := c.clusters[q.Cluster]; q.Cluster != "" && cl != nil && cl.Suspended {
+		return false
+	}
+	return meets(q.Proof, c.wantProof(b, q.Cluster))
+}
+
 func (f *GrantFrom) covers(q *Query) bool {
 	if !f.AnyCluster && (q.Cluster == "" || !slices.Contains(f.Clusters, q.Cluster)) {
 		return false
