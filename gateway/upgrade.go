@@ -90,7 +90,9 @@ func (x *exchange) splice(res *http.Response) *failure {
 		close(stop)
 	}
 	<-closed
-	x.truncated = down != nil
+	if x.truncated = down != nil; x.truncated {
+		x.g.cfg.Log.Debug("a stream behind a 101 broke off", "requestId", x.tags.RequestID, "protocol", x.upgrade, "error", down)
+	}
 	if down != nil && x.from.tunnel() {
 		panic(http.ErrAbortHandler) // the end of the handler alone would be a clean end of the stream
 	}
@@ -106,9 +108,7 @@ func relay(to io.Writer, from io.Reader) (int64, error) {
 		return n, err
 	}
 	if half, ok := to.(interface{ CloseWrite() error }); ok {
-		if err := half.CloseWrite(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, net.ErrClosed) {
-			return n, err
-		}
+		_ = half.CloseWrite() // who is gone already needs not be told
 	}
 	return n, nil
 }
@@ -161,7 +161,7 @@ func (s *clientStream) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// tunnelStream is a stream of a tunnel. Our direction ends when the handler returns.
+// tunnelStream is a stream of a tunnel.
 type tunnelStream struct {
 	r     io.ReadCloser
 	w     io.Writer
@@ -178,5 +178,11 @@ func (s *tunnelStream) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *tunnelStream) CloseWrite() error { return errors.ErrUnsupported }
-func (s *tunnelStream) Close() error      { return s.r.Close() }
+func (s *tunnelStream) CloseWrite() error {
+	if c, ok := s.w.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+func (s *tunnelStream) Close() error { return s.r.Close() }

@@ -749,6 +749,50 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
+// TestTheHubEndsItsDirectionFirst: the other one goes on, and so does the handler.
+func TestTheHubEndsItsDirectionFirst(t *testing.T) {
+	said := make(chan string, 1)
+	served(t, func(w http.ResponseWriter, r *http.Request) {
+		half := w.(interface{ CloseWrite() error })
+		if err := half.CloseWrite(); !errors.Is(err, http.ErrNotSupported) {
+			t.Errorf("CloseWrite before the 101: %v", err)
+		}
+		w.WriteHeader(http.StatusSwitchingProtocols)
+		io.WriteString(w, "last word")
+		if err := half.CloseWrite(); err != nil {
+			t.Error(err)
+		}
+		if _, err := io.WriteString(w, "more"); err == nil {
+			t.Error("written behind the end")
+		}
+		got, err := io.ReadAll(r.Body)
+		if err != nil || r.Context().Err() != nil {
+			t.Errorf("read: %v, context: %v", err, r.Context().Err())
+		}
+		said <- string(got)
+	}, func(t *testing.T, w *tunneltest.World, c *tunneltest.Spoke) {
+		req := get(t, "/chat")
+		req.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
+		res, err := c.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := res.Body.(interface {
+			io.ReadWriteCloser
+			CloseWrite() error
+		})
+		if got, err := io.ReadAll(conn); err != nil || string(got) != "last word" {
+			t.Errorf("%q, %v", got, err)
+		}
+		io.WriteString(conn, "and mine")
+		conn.CloseWrite()
+		if got := <-said; got != "and mine" {
+			t.Errorf("the hub read %q", got)
+		}
+		conn.Close()
+	})
+}
+
 func TestRequestThatCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := tunneltest.New(t)

@@ -40,6 +40,7 @@ type response struct {
 	flushing bool        // from the first Flush on
 	timed    atomic.Bool // the handler has set a deadline
 	raw      atomic.Bool // the protocol was switched; read without mu, so that a blocked Write does not stop a Read
+	half     atomic.Bool // our direction of the raw bytes has ended
 	over     bool        // the handler has returned
 	kept     *[]byte     // content kept back
 	err      error       // of the first write that failed
@@ -390,6 +391,17 @@ func (w *response) release() {
 		buffers.put(w.kept)
 		w.kept = nil
 	}
+}
+
+// CloseWrite ends our direction of a stream of raw bytes; the other one goes on until the handler returns. Without a stream
+// of raw bytes it is http.ErrNotSupported.
+func (w *response) CloseWrite() error {
+	if !w.raw.Load() {
+		return http.ErrNotSupported
+	}
+	w.setOver()
+	w.half.Store(true)
+	return w.x.str.Close()
 }
 
 func (w *response) setOver() {

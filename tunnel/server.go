@@ -52,7 +52,8 @@ type ServerConfig struct {
 // is an http.Flusher; http.ResponseController also finds deadlines. Small answers are kept back and written whole, at
 // the latest with 32 KiB; from the first Flush on every Write goes out at once. WriteHeader with 1xx sends an
 // informational response; trailers are declared by the Trailer header or http.TrailerPrefix. After WriteHeader(101), or
-// a 2xx to CONNECT, Write and Body are the raw bytes of the stream; there is no Hijack.
+// a 2xx to CONNECT, Write and Body are the raw bytes of the stream, and the writer's CloseWrite
+// ends our direction alone; there is no Hijack.
 type Server struct {
 	cfg      ServerConfig
 	tls      *tlsConfigs

@@ -41,7 +41,7 @@ func (x *serverExchange) serve(base context.Context) (again bool) {
 		return false
 	}
 	defer srv.gate.leave()
-	ctx, cancel := context.WithCancel(base)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(base))
 	defer cancel()
 	w := &response{x: x, header: make(http.Header), mu: newWaitLock(), body: requestBody{mu: newWaitLock()}}
 	req, err := x.request(w)
@@ -50,6 +50,13 @@ func (x *serverExchange) serve(base context.Context) (again bool) {
 		x.str.CancelRead(codeMalformed)
 		return false
 	}
+	// quic-go ends a stream's context with its sending side: by the spoke, which gives the exchange up, or by CloseWrite,
+	// after which the handler goes on.
+	defer context.AfterFunc(base, func() {
+		if !w.half.Load() {
+			cancel()
+		}
+	})()
 	srv.counts.exchanges.Add(1)
 	req = req.WithContext(ctx)
 	w.body.req = req

@@ -253,15 +253,20 @@ func TestInteropGRPC(t *testing.T) {
 	}
 }
 
-// page asks a browser for events and for a WebSocket, and says what came.
-const page = `<!doctype html><title>wait</title><body><script>
+// page asks a browser for events and for a WebSocket, and says what came. It counts as loaded once it has seen the end of
+// both.
+const page = `<!doctype html><title>wait</title><body><div id="said">nothing</div><img src="/hold"><script>
 const said = [];
-const say = s => { said.push(s); if (said.filter(x => x.startsWith('end')).length == 2) document.body.innerText = said.sort().join(' | '); };
+const say = s => {
+  said.push(s);
+  document.getElementById('said').innerText = said.sort().join(' | ');
+  if (said.filter(x => x.startsWith('end')).length == 2) fetch('/done');
+};
 const events = new EventSource('/events');
 let n = 0;
 events.onmessage = e => { n++; if (e.data == 'last') { events.close(); say('end of events after ' + n); } };
 const ws = new WebSocket('ws://' + location.host + '/ws');
-const big = 'x'.repeat(200000);
+const big = 'x'.repeat(30000); // one frame
 ws.onopen = () => { ws.send('first'); ws.send(big); };
 ws.onmessage = e => { if (e.data == 'first') say('echo'); else if (e.data == big) { say('big echo'); ws.close(1000); } };
 ws.onclose = e => say('end of socket, clean ' + e.wasClean);
@@ -273,6 +278,14 @@ func TestInteropBrowser(t *testing.T) {
 		rw.Header().Set("Content-Type", "text/html")
 		_, _ = io.WriteString(rw, page)
 	})
+	done := make(chan struct{})
+	o.On("/done", func(http.ResponseWriter, *http.Request) { close(done) })
+	o.On("/hold", func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-done:
+		case <-r.Context().Done():
+		}
+	})
 	o.On("/events", func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "text/event-stream")
 		for n := range 5 {
@@ -282,6 +295,7 @@ func TestInteropBrowser(t *testing.T) {
 		_, _ = io.WriteString(rw, "data: last\n\n")
 	})
 	o.On("/ws", websocket.Handler(func(ws *websocket.Conn) {
+		defer ws.Close()
 		ws.MaxPayloadBytes = 1 << 20
 		for {
 			var text string
@@ -291,7 +305,7 @@ func TestInteropBrowser(t *testing.T) {
 		}
 	}).ServeHTTP)
 	out := output(t, program(t, "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--user-data-dir="+t.TempDir(),
-		"--timeout=20000", "--virtual-time-budget=20000", "--dump-dom", s.url+"/page")
+		"--timeout=20000", "--dump-dom", s.url+"/page")
 	if want := "big echo | echo | end of events after 6 | end of socket, clean true"; !strings.Contains(out, want) {
 		t.Errorf("want %q in:\n%s", want, out)
 	}
