@@ -751,7 +751,7 @@ func TestUpgrade(t *testing.T) {
 
 // TestTheHubEndsItsDirectionFirst: the other one goes on, and so does the handler.
 func TestTheHubEndsItsDirectionFirst(t *testing.T) {
-	said := make(chan string, 1)
+	var said chan string // made in the bubble
 	served(t, func(w http.ResponseWriter, r *http.Request) {
 		half := w.(interface{ CloseWrite() error })
 		if err := half.CloseWrite(); !errors.Is(err, http.ErrNotSupported) {
@@ -771,6 +771,7 @@ func TestTheHubEndsItsDirectionFirst(t *testing.T) {
 		}
 		said <- string(got)
 	}, func(t *testing.T, w *tunneltest.World, c *tunneltest.Spoke) {
+		said = make(chan string, 1)
 		req := get(t, "/chat")
 		req.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
 		res, err := c.RoundTrip(req)
