@@ -186,7 +186,9 @@ func (g *Gateway) Tunnel() http.Handler {
 
 // Workload serves requests of workloads as those of the HTTP listeners on a port.
 func (g *Gateway) Workload(port int) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g.serve(w, r, intake{protocol: route.ProtocolHTTP, port: port})
-	})
+	return g.workload(intake{protocol: route.ProtocolHTTP, port: port})
+}
+
+func (g *Gateway) workload(in intake) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { g.serve(w, r, in) })
 }

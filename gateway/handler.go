@@ -115,6 +115,9 @@ func (x *exchange) decide() *failure {
 		Header: x.r.Header, Cluster: s.Cluster, Namespace: s.Namespace, ServiceAccount: s.ServiceAccount,
 		Proof: string(s.Proof), Draw: uint32(x.g.cfg.Rand() * (1 << 32)),
 	}
+	if x.r.TLS != nil {
+		x.query.ServerName = serverName(x.r.TLS.ServerName)
+	}
 	if x.table.snapshot.ReadsQuery() {
 		x.query.Values = x.r.URL.Query()
 	}

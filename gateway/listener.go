@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"penstock.dev/penstock/gateway/route"
@@ -27,19 +29,36 @@ type ListenersConfig struct {
 	Ports map[int]int
 	// DrainTime is what requests under way get when a listener closes [30s].
 	DrainTime time.Duration
+	// Keys has the key pairs that HTTPS and TLS listeners name. nil: there are none, and such listeners refuse handshakes.
+	Keys Keys
+	// Streams dials the Services of TLSRoutes; endpoint.Endpoint is one. nil: such streams are refused.
+	Streams Streams
 	// OnChange is told each time a listener was opened or closed, or could not be opened. It must not block. nil: nobody.
 	OnChange func()
 	Log      *slog.Logger // [slog.Default]
 }
 
+// Keys returns key pairs by name ("namespace/name", route.ListenerTLS.Certificates). Implementations are safe for concurrent
+// use.
+type Keys interface {
+	KeyPair(name string) (*tls.Certificate, error)
+}
+
+// Streams dials a Service for a stream that is not HTTP; endpoint.Endpoint is one. Safe for concurrent use.
+type Streams interface {
+	DialService(ctx context.Context, b *route.Backend) (net.Conn, error)
+}
+
 // Listeners binds the HTTP listeners of the snapshots that a Gateway serves: it opens and closes them as the snapshot
-// changes and keeps the others. HTTP/1.1 and HTTP/2 with prior knowledge come in. Safe for concurrent use.
+// changes and keeps the others. HTTP/1.1 and HTTP/2 come in, in the clear (with prior knowledge) or over TLS, and TLS
+// streams of TLSRoutes; HTTPS and TLS listeners may share a port. Safe for concurrent use.
 type Listeners struct {
 	cfg ListenersConfig
 
 	mu     sync.Mutex
 	open   map[int]*listener
 	failed map[int]error
+	tls    atomic.Pointer[tlsTable] // of the snapshot that is served
 
 	// What Run waits for, in this order: the servers, then their connections, then the handlers on them, which
 	// http.Server.Close leaves behind. Each begins only while one of the kind before is alive.
@@ -48,9 +67,10 @@ type Listeners struct {
 
 // listener is one bound port.
 type listener struct {
+	secure bool
 	server *http.Server
 	cut    context.CancelFunc // of the requests that are left, streams behind a 101 among them
-	// requests in the handler: net/http forgets those whose connection became a stream.
+	// requests in the handler, and streams of TLSRoutes: net/http forgets those whose connection became a stream.
 	requests *sync.WaitGroup
 	socket   net.Listener
 	address  netip.AddrPort
@@ -113,6 +133,7 @@ func (l *Listeners) Run(ctx context.Context) error {
 	defer again.Stop()
 	for {
 		snapshot, changed := l.cfg.Gateway.served()
+		l.tls.Store(l.newTLSTable(snapshot)) // before a port opens that needs it
 		l.follow(ports(snapshot))
 		var retry <-chan time.Time
 		if len(l.Problems()) > 0 {
@@ -128,40 +149,48 @@ func (l *Listeners) Run(ctx context.Context) error {
 	}
 }
 
-// ports that a snapshot wants open.
-func ports(s *route.Snapshot) []int {
-	var out []int
+// place is a port, and whether TLS is spoken there.
+type place struct {
+	port   int
+	secure bool
+}
+
+// ports that a snapshot wants open. Translate lets one port speak TLS or not, not both.
+func ports(s *route.Snapshot) []place {
+	var out []place
 	for i := range s.Listeners {
-		if s.Listeners[i].Protocol == route.ProtocolHTTP && !slices.Contains(out, s.Listeners[i].Port) {
-			out = append(out, s.Listeners[i].Port)
+		p := place{s.Listeners[i].Port, s.Listeners[i].Protocol != route.ProtocolHTTP}
+		if s.Listeners[i].Protocol != route.ProtocolTunnel && !slices.ContainsFunc(out, func(o place) bool { return o.port == p.port }) {
+			out = append(out, p)
 		}
 	}
-	slices.Sort(out)
+	slices.SortFunc(out, func(a, b place) int { return a.port - b.port })
 	return out
 }
 
 // follow closes what is not wanted any more, then opens what is new: a port may move from one listener to another.
-func (l *Listeners) follow(wanted []int) {
+func (l *Listeners) follow(wanted []place) {
 	l.mu.Lock()
 	changed := false
 	for port, o := range l.open {
-		if !slices.Contains(wanted, port) {
+		if !slices.Contains(wanted, place{port, o.secure}) {
 			delete(l.open, port)
 			l.drain(o)
 			changed = true
 		}
 	}
 	for port := range l.failed {
-		if !slices.Contains(wanted, port) {
+		if !slices.ContainsFunc(wanted, func(p place) bool { return p.port == port }) {
 			delete(l.failed, port)
 			changed = true
 		}
 	}
-	for _, port := range wanted {
+	for _, p := range wanted {
+		port := p.port
 		if l.open[port] != nil {
 			continue
 		}
-		o, err := l.bind(port)
+		o, err := l.bind(port, p.secure)
 		if err != nil {
 			if l.failed[port] == nil {
 				l.cfg.Log.Error("listener not bound; trying again", "port", port, "every", rebindEvery, "error", err)
@@ -181,7 +210,7 @@ func (l *Listeners) follow(wanted []int) {
 }
 
 // bind opens a port and serves it. The lock is held.
-func (l *Listeners) bind(port int) (*listener, error) {
+func (l *Listeners) bind(port int, secure bool) (*listener, error) {
 	bound, mapped := l.cfg.Ports[port]
 	if !mapped {
 		bound = port
@@ -192,8 +221,13 @@ func (l *Listeners) bind(port int) (*listener, error) {
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true)
-	workload := l.cfg.Gateway.Workload(port)
+	protocols.SetHTTP2(secure)
+	protocols.SetUnencryptedHTTP2(!secure)
+	in := intake{protocol: route.ProtocolHTTP, port: port}
+	if secure {
+		in.protocol = route.ProtocolHTTPS
+	}
+	workload := l.cfg.Gateway.workload(in)
 	ctx, cut := context.WithCancel(context.Background())
 	requests := &sync.WaitGroup{}
 	server := &http.Server{
@@ -207,19 +241,26 @@ func (l *Listeners) bind(port int) (*listener, error) {
 		ConnState:         l.count,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		Protocols:         protocols,
-		ReadHeaderTimeout: readHeaderTimeout,
+		ReadHeaderTimeout: l.headTime(),
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    l.cfg.Gateway.cfg.HeaderBytes,
 		ErrorLog:          slog.NewLogLogger(l.cfg.Log.Handler(), slog.LevelDebug),
 	}
+	incoming := net.Listener(socket)
+	if secure {
+		incoming = l.secure(ctx, port, socket, requests)
+	}
 	l.servers.Go(func() {
-		if err := server.Serve(socket); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		if err := server.Serve(incoming); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			l.cfg.Log.Error("listener ended", "port", port, "error", err)
 		}
 	})
 	address := socket.Addr().(*net.TCPAddr).AddrPort()
-	return &listener{server: server, cut: cut, requests: requests, socket: socket, address: netip.AddrPortFrom(address.Addr().Unmap(), address.Port())}, nil
+	return &listener{secure: secure, server: server, cut: cut, requests: requests, socket: socket, address: netip.AddrPortFrom(address.Addr().Unmap(), address.Port())}, nil
 }
+
+// headTime is how long a client may take for a request head, or for a handshake.
+func (l *Listeners) headTime() time.Duration { return readHeaderTimeout }
 
 // count follows the connections of all servers.
 func (l *Listeners) count(_ net.Conn, state http.ConnState) {

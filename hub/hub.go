@@ -208,6 +208,9 @@ func (h *hub) close() error {
 			}
 		}
 	}
+	if h.gateway != nil {
+		h.gateway.Close() // before what its copies of requests use
+	}
 	if h.endpoint != nil {
 		h.endpoint.Close()
 	}

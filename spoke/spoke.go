@@ -127,7 +127,7 @@ func (s *spoke) open(ctx context.Context) (err error) {
 		return err
 	}
 	if s.listeners, err = gateway.NewListeners(gateway.ListenersConfig{
-		Gateway: s.gateway, Address: s.cfg.Bind.Address, Ports: s.cfg.Bind.PortMap(), OnChange: s.bound, Log: s.log,
+		Gateway: s.gateway, Address: s.cfg.Bind.Address, Ports: s.cfg.Bind.PortMap(), Keys: s, Streams: s.endpoint, OnChange: s.bound, Log: s.log,
 	}); err != nil {
 		return err
 	}
@@ -339,7 +339,7 @@ func (s *spoke) bound() {
 	}
 }
 
-// KeyPair implements endpoint.Keys: client certificates of Endpoint Mode, from the folder's Secrets.
+// KeyPair implements endpoint.Keys and gateway.Keys: client certificates and those of listeners, of the folder's Secrets.
 func (s *spoke) KeyPair(name string) (*tls.Certificate, error) { return s.set.Load().KeyPair(name) }
 
 // ownAddresses are the sockets of this process; dialing one is a loop.

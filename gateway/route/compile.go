@@ -290,6 +290,36 @@ func (c *compiled) checkMirrors(levels ...[]Filter) error {
 // parsing of the query, which most tables never look at.
 func (s *Snapshot) ReadsQuery() bool { return s.compiled != nil && s.compiled.readsQuery }
 
+// Secure is the listener that a TLS connection to a port is for, by its server name (empty: none was sent), whether HTTP or
+// a raw stream is inside: the most specific hostname wins. Nil: no listener has the name.
+func (s *Snapshot) Secure(port int, name string) *Listener {
+	if s.compiled == nil {
+		return nil
+	}
+	var best *Listener
+	for _, protocol := range []Protocol{ProtocolHTTPS, ProtocolTLS} {
+		tables := s.compiled.tables[socket{protocol, port}]
+		if tables == nil {
+			continue
+		}
+		for t := range tables.matching(name) {
+			if best == nil || specificity(t.listener.Hostname) > specificity(best.Hostname) {
+				best = t.listener
+			}
+			break
+		}
+	}
+	return best
+}
+
+// specificity orders the hostnames that match one name: exact, the longer wildcard, any.
+func specificity(hostname string) int {
+	if hostname != "" && !strings.HasPrefix(hostname, "*.") {
+		return 1 << 10 // more than any wildcard is long
+	}
+	return len(hostname)
+}
+
 // Backend by key; nil if there is none, or if the snapshot is not compiled.
 func (s *Snapshot) Backend(key string) *Backend {
 	if s.compiled == nil {

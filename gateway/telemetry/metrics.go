@@ -33,6 +33,7 @@ type Metrics struct {
 	exhausted *prometheus.CounterVec
 	failOpen  *prometheus.CounterVec
 	mirrors   *prometheus.CounterVec
+	streams   *prometheus.CounterVec
 	rotations *prometheus.CounterVec
 	stripped  prometheus.Counter
 	panics    prometheus.Counter
@@ -73,6 +74,7 @@ func New(cfg Config) *Metrics {
 		exhausted: counters("penstock_retry_budget_exhausted_total", "Repeats that a retry budget or throttle forbade.", with()...),
 		failOpen:  counters("penstock_filter_failed_open_total", "Filters that failed and were passed over because they may fail open.", "type"),
 		mirrors:   counters("penstock_mirror_total", "Copies of requests that routes asked for, by what became of them.", "outcome"),
+		streams:   counters("penstock_streams_total", "TLS streams of TLSRoutes, by how they ended.", "outcome"),
 		rotations: counters("penstock_credential_rotations_total", "New versions of a credential that were taken into use.", "credential"),
 		stripped:  counter("penstock_reserved_header_stripped_total", "Reserved headers deleted from requests at untrusted listeners."),
 		panics:    counter("penstock_handler_panics_total", "Panics recovered in the request handler; anything but 0 is a bug."),
@@ -81,7 +83,7 @@ func New(cfg Config) *Metrics {
 		problems:  gauge("penstock_config_errors", "Problems found in the manifests of the snapshot that is served."),
 	}
 	m.registry.MustRegister(
-		m.requests, m.duration, m.attempts, m.hops, m.inFlight, m.refusals, m.loops, m.exhausted, m.failOpen, m.mirrors, m.rotations,
+		m.requests, m.duration, m.attempts, m.hops, m.inFlight, m.refusals, m.loops, m.exhausted, m.failOpen, m.mirrors, m.streams, m.rotations,
 		m.stripped, m.panics, m.dropped, m.revision, m.problems,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "penstock_amplification_ratio",
@@ -192,6 +194,13 @@ func (m *Metrics) FailedOpen(filterType string) {
 func (m *Metrics) Mirrored(outcome string) {
 	if m != nil {
 		m.mirrors.WithLabelValues(outcome).Inc()
+	}
+}
+
+// Streamed counts a TLS stream by how it ended: whole, broken or refused.
+func (m *Metrics) Streamed(outcome string) {
+	if m != nil {
+		m.streams.WithLabelValues(outcome).Inc()
 	}
 }
 

@@ -243,7 +243,7 @@ callers:
   - {namespace: team-a, serviceAccount: bot, tokenSHA256: %s}
   - {namespace: team-b, serviceAccount: bot, tokenSHA256: %s}
 %s
-bind: {address: 127.0.0.1, ports: {"80": 0}}
+bind: {address: 127.0.0.1, ports: {"80": 0, "443": 0}}
 observe: {metrics: "127.0.0.1:0", health: "127.0.0.1:0", logLevel: debug}
 `, cluster, hashed(teamA), hashed(teamB), callers))
 	cfg, err := configv1alpha1.LoadSpoke(filepath.Join(w.dir, file))

@@ -23,7 +23,7 @@ var floorOf = map[string]int{
 	"hub":   4, "spoke": 4,
 	"gateway": 3, "gateway/endpoint": 3, "hub/admin": 3, "hub/catalog/etcd": 3, "hub/catalog/embedded": 3,
 	"manifest/feed": 3, "manifest/file": 3, "manifest/kube": 3,
-	"gateway/edge": 2, "gateway/filter": 2, "gateway/retry": 2, "hub/catalog": 2, "hub/credential": 2, "hub/registry": 2, "manifest": 2,
+	"gateway/filter": 2, "gateway/retry": 2, "hub/catalog": 2, "hub/credential": 2, "hub/registry": 2, "manifest": 2,
 	"gateway/h1": 1, "gateway/route": 1, "gateway/hop": 1, "gateway/telemetry": 1, "gateway/filter/sdk": 1, "tunnel": 1,
 	"apis/v1alpha1": 0, "apis/config/v1alpha1": 0, "apis/control": 0, "apis/admin": 0, "tunnel/bhttp": 0,
 	"console": 0, "deploy": 0, "examples": 0, "internal/process": 0,

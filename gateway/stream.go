@@ -1,0 +1,132 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"penstock.dev/penstock/gateway/route"
+	"penstock.dev/penstock/gateway/telemetry"
+)
+
+// streamIdle ends a stream of a TLSRoute in which no byte moves.
+const streamIdle = 10 * time.Minute
+
+// stream serves one connection of a TLSRoute: it goes to a Service as it came, or with its TLS ended here. There is nothing
+// to answer with but the end of the connection.
+func (l *Listeners) stream(ctx context.Context, c net.Conn, table *tlsTable, listener *route.Listener, name string) {
+	defer c.Close()
+	began := time.Now()
+	g := l.cfg.Gateway
+	d := table.snapshot.Decide(route.Query{Protocol: route.ProtocolTLS, Port: listener.Port, Host: name, Draw: uint32(g.cfg.Rand() * (1 << 32))})
+	entry := telemetry.Entry{Time: began, Gateway: g.cfg.Name, Method: "TLS", Host: name, Labels: telemetry.Labels{Gateway: listener.Gateway}}
+	if d.Rule != nil {
+		entry.Labels.Route = d.Rule.Route.Namespace + "/" + d.Rule.Route.Name
+	}
+	if d.Backend != nil {
+		entry.Labels.Backend = d.Backend.Key
+	}
+	in, out, err := l.carry(ctx, c, table, listener, d)
+	outcome := "whole"
+	if err != nil {
+		outcome, entry.Reason, entry.Truncated = "broken", string(d.Reason), true
+		var refused *failure
+		if errors.As(err, &refused) {
+			outcome, entry.Reason, entry.Truncated = "refused", refused.reason, false
+		}
+		g.cfg.Log.Debug("a stream ended early", "serverName", name, "backend", entry.Labels.Backend, "error", err)
+	}
+	g.cfg.Metrics.Streamed(outcome)
+	entry.BytesIn, entry.BytesOut, entry.Took = in, out, time.Since(began)
+	g.cfg.AccessLog.Log(entry)
+}
+
+// carry connects both sides and copies until both directions have ended.
+func (l *Listeners) carry(ctx context.Context, c net.Conn, table *tlsTable, listener *route.Listener, d route.Decision) (in, out int64, err error) {
+	g := l.cfg.Gateway
+	switch {
+	case d.Reason != route.None:
+		return 0, 0, fail(string(d.Reason), "", "")
+	case d.Backend == nil || d.Backend.Via != route.ViaService || l.cfg.Streams == nil:
+		return 0, 0, fail(reasonNoNextHop, "", "")
+	}
+	slot, refused := g.destination(d.Backend.Key).admit("", d.Backend.Limits)
+	if refused != "" {
+		return 0, 0, fail(refused, "", "")
+	}
+	defer slot.leave()
+	here, err := l.endTLS(ctx, c, table, listener)
+	if err != nil {
+		return 0, 0, err
+	}
+	there, err := l.cfg.Streams.DialService(ctx, d.Backend)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer there.Close()
+	slot.streaming()
+	// The end of the port's time ends both sides, which ends both copies.
+	defer context.AfterFunc(ctx, func() {
+		_ = c.Close()
+		_ = there.Close()
+	})()
+	up := make(chan error, 1)
+	go func() {
+		var err error
+		in, err = relay(idling{there}, idling{here})
+		if err != nil {
+			_ = there.Close()
+			_ = c.Close()
+		}
+		up <- err
+	}()
+	out, err = relay(idling{here}, idling{there})
+	if err != nil {
+		_ = there.Close()
+		_ = c.Close()
+	}
+	return in, out, errors.Join(err, <-up)
+}
+
+// endTLS is the stream as the Service gets it.
+func (l *Listeners) endTLS(ctx context.Context, c net.Conn, table *tlsTable, listener *route.Listener) (net.Conn, error) {
+	if listener.TLS.Passthrough {
+		return c, nil
+	}
+	config := table.configs[listener]
+	if config == nil {
+		return nil, fmt.Errorf("listener %s of %s cannot end TLS", listener.Name, listener.Gateway)
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.headTime())
+	defer cancel()
+	secured := tls.Server(c, config)
+	return secured, secured.HandshakeContext(ctx)
+}
+
+// idling is a connection whose reads and writes each have only so long.
+type idling struct{ net.Conn }
+
+func (i idling) Read(p []byte) (int, error) {
+	if err := i.SetReadDeadline(time.Now().Add(streamIdle)); err != nil {
+		return 0, err
+	}
+	return i.Conn.Read(p)
+}
+
+func (i idling) Write(p []byte) (int, error) {
+	if err := i.SetWriteDeadline(time.Now().Add(streamIdle)); err != nil {
+		return 0, err
+	}
+	return i.Conn.Write(p)
+}
+
+// CloseWrite ends our direction.
+func (i idling) CloseWrite() error {
+	if c, ok := i.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
