@@ -92,7 +92,7 @@ func (x *exchange) forward() *failure {
 		f.notProcessed = x.from.tunnel() // P5: nothing but this count was looked at
 		return f
 	}
-	for _, step := range []func() *failure{x.arrive, x.identify, x.decide} {
+	for _, step := range []func() *failure{x.arrive, x.judged, x.identify, x.decide} {
 		if f := step(); f != nil {
 			return f
 		}

@@ -227,7 +227,7 @@ func (l *Listeners) bind(port int, secure bool) (*listener, error) {
 	if secure {
 		in.protocol = route.ProtocolHTTPS
 	}
-	workload := l.cfg.Gateway.workload(in)
+	workload := tlsState(l.cfg.Gateway.workload(in))
 	ctx, cut := context.WithCancel(context.Background())
 	requests := &sync.WaitGroup{}
 	server := &http.Server{
@@ -239,6 +239,7 @@ func (l *Listeners) bind(port int, secure bool) (*listener, error) {
 			workload.ServeHTTP(w, r)
 		}),
 		ConnState:         l.count,
+		ConnContext:       withJudged,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		Protocols:         protocols,
 		ReadHeaderTimeout: l.headTime(),
@@ -251,7 +252,7 @@ func (l *Listeners) bind(port int, secure bool) (*listener, error) {
 		incoming = l.secure(ctx, port, socket, requests)
 	}
 	l.servers.Go(func() {
-		if err := server.Serve(incoming); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		if err := server.Serve(judging{incoming, l.cfg.Gateway.cfg.HeaderBytes}); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			l.cfg.Log.Error("listener ended", "port", port, "error", err)
 		}
 	})

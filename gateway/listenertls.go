@@ -87,7 +87,7 @@ func (t *tlsTable) config(port int, hello *tls.ClientHelloInfo) (*tls.Config, er
 }
 
 // secure takes the connections of a port where TLS is spoken: those for HTTPS listeners come out of Accept, once the
-// handshake is the server's to do; those for TLSRoutes are served beside it. ctx ends with the port.
+// handshake is done; those for TLSRoutes are served beside it. ctx ends with the port.
 func (l *Listeners) secure(ctx context.Context, port int, socket net.Listener, streams *sync.WaitGroup) net.Listener {
 	s := &secureListener{Listener: socket, l: l, port: port, ctx: ctx, streams: streams, accepted: make(chan net.Conn), ended: make(chan struct{})}
 	l.servers.Go(s.run)
@@ -107,7 +107,7 @@ type secureListener struct {
 	once     sync.Once
 }
 
-// Accept returns a connection of an HTTPS listener, its handshake still to be done by whoever reads it first.
+// Accept returns a connection of an HTTPS listener, its handshake done.
 func (s *secureListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-s.accepted:
@@ -150,14 +150,29 @@ func (s *secureListener) sort(c net.Conn) {
 		defer s.streams.Done()
 		s.l.stream(s.ctx, peeked, table, listener, serverName(name))
 	default:
-		secured := tls.Server(peeked, &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			return table.config(s.port, hello)
-		}})
-		select {
-		case s.accepted <- secured:
-		case <-s.ended:
-			_ = c.Close()
-		}
+		s.deliver(peeked, table)
+	}
+}
+
+// deliver makes the handshake and hands the connection to the server.
+func (s *secureListener) deliver(c net.Conn, table *tlsTable) {
+	secured := tls.Server(c, &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		return table.config(s.port, hello)
+	}})
+	ctx, cancel := context.WithTimeout(s.ctx, s.l.headTime())
+	defer cancel()
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = c.Close()
+		return
+	}
+	out := net.Conn(secured)
+	if state := secured.ConnectionState(); state.NegotiatedProtocol != "h2" {
+		out = judge(secured, s.l.cfg.Gateway.cfg.HeaderBytes, &state)
+	}
+	select {
+	case s.accepted <- out:
+	case <-s.ended:
+		_ = c.Close()
 	}
 }
 

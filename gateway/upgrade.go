@@ -125,6 +125,9 @@ func (x *exchange) switchHere() (duplex, error) {
 	if err != nil {
 		return nil, fmt.Errorf("take over the connection: %w", err)
 	}
+	if j, ok := c.(*judgedConn); ok {
+		j.requests.Stop()
+	}
 	h := x.w.Header()
 	for _, name := range []string{"Content-Length", "Transfer-Encoding"} { // a 101 has no content (RFC 9110 §15.2.2)
 		delete(h, name)

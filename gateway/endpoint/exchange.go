@@ -176,7 +176,7 @@ func (x *exchange) sent() bool {
 	if x.c.h2 {
 		return x.stream.Load() > 0 || x.ctx.Err() != nil
 	}
-	return x.c.wire.written.Load() > x.written
+	return x.c.wire.written.Load() > x.written || x.answered.Load() // an answer may overtake the count of what it answers
 }
 
 // tooLarge reports whether the response head passed the limit, which net/http says in words only. On HTTP/1.1 the bytes

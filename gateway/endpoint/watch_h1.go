@@ -3,6 +3,8 @@ package endpoint
 import (
 	"bytes"
 	"sync"
+
+	"penstock.dev/penstock/gateway/h1"
 )
 
 // h1Watch follows one HTTP/1.1 connection, one exchange at a time. It looks at response heads as they were on the wire,
@@ -53,7 +55,7 @@ func (h *h1Watch) got(p []byte) {
 			h.inHead = len(h.head) < maxHeaderBytes
 			return
 		}
-		if doubtful(h.head[:end+1]) {
+		if _, err := h1.Response(h.head[:end+3]); err != nil {
 			h.doubt = true
 		}
 		interim := len(h.head) > 12 && h.head[9] == '1' && !bytes.HasPrefix(h.head[9:], []byte("101"))
@@ -70,41 +72,4 @@ func (h *h1Watch) doubted() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.doubt
-}
-
-// doubtful reports whether a head, without its empty line, frames its body in more than one way, or has line ends or
-// folded lines that readers treat differently (RFC 9112 §2.2, §5.2, §6.3).
-func doubtful(head []byte) bool {
-	lengths, encoding := 0, false
-	for line := range bytes.SplitSeq(bytes.TrimSuffix(head, []byte("\n")), []byte("\n")) {
-		line, crlf := bytes.CutSuffix(line, []byte("\r"))
-		if !crlf || bytes.IndexByte(line, '\r') >= 0 || len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
-			return true
-		}
-		name, text, field := bytes.Cut(line, []byte(":"))
-		switch {
-		case bytes.IndexByte(line, 0) >= 0, field && bytes.HasSuffix(name, []byte(" ")), field && bytes.HasSuffix(name, []byte("\t")):
-			return true
-		case bytes.EqualFold(name, []byte("Content-Length")):
-			if lengths++; lengths > 1 || !digits(bytes.TrimSpace(text)) {
-				return true
-			}
-		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
-			if encoding || !bytes.EqualFold(bytes.TrimSpace(text), []byte("chunked")) {
-				return true
-			}
-			encoding = true
-		}
-	}
-	return lengths > 0 && encoding
-}
-
-// digits reports whether text is a number and nothing else: no sign, no list.
-func digits(text []byte) bool {
-	for _, c := range text {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return len(text) > 0
 }

@@ -1,7 +1,9 @@
-// Package h1 is the one strict HTTP/1.1 codec (RFC 9112): requests of workloads are read with it by gateway/edge, responses
-// of destinations by gateway/endpoint, and both write with it. What it does not understand without doubt it refuses; it
-// never guesses, never repairs, and never copies bytes from a message it read into one it writes (THREATS TH-T1).
+// Package h1 judges HTTP/1.1 messages as they are on the wire (RFC 9112), before a more forgiving parser has settled what
+// is in doubt: two framings, folded lines, bare line feeds, names with spaces. What two readers could take for two different
+// messages is refused; nothing is ever repaired (THREATS TH-T1). It judges both directions by the same rules: requests of
+// workloads for gateway, which answers 400 or 431, and answers of destinations for gateway/endpoint, which passes none on
+// that is in doubt.
 //
-// It knows messages and connections, not routes, TLS, time or Penstock's own headers: read gateway/edge and
-// gateway/endpoint for these.
+// It reads along and changes nothing: the messages themselves are still parsed by net/http, and written anew from the
+// parsed form. It knows neither routes nor time.
 package h1
