@@ -31,13 +31,14 @@ interop: ## with programs of other makers: curl, nghttp2, grpc-go, Chromium, h2s
 lint: ## golangci-lint, version pinned in tools/go.mod
 	go tool -modfile=tools/go.mod golangci-lint run ./...
 
-generate: ## deepcopy functions and CRDs, with tools pinned in tools/go.mod
+generate: ## deepcopy functions, CRDs and the schemas of the Gateway API; tools and releases are pinned
 	go tool -modfile=tools/go.mod controller-gen object paths=./apis/v1alpha1/...
 	mv apis/v1alpha1/zz_generated.deepcopy.go apis/v1alpha1/zz_generated_deepcopy.go
 	go tool -modfile=tools/go.mod controller-gen crd paths=./apis/v1alpha1/... output:crd:dir=deploy/crds
+	go run ./deploy/gen
 
 verify-generate: generate
-	@git diff --exit-code -- apis deploy/crds || { echo "generated files differ: run 'make generate' and commit"; exit 1; }
+	@git diff --exit-code -- apis deploy || { echo "generated files differ: run 'make generate' and commit"; exit 1; }
 
 fuzz: ## every fuzz target, FUZZTIME (60s, or 10000000x: so many inputs) in all
 	go run ./test/suite fuzz $(FUZZTIME)

@@ -11,3 +11,10 @@ import "embed"
 //
 //go:embed crds/*.yaml
 var CRDs embed.FS
+
+// GatewayAPI are the definitions of the Gateway API kinds that Penstock reads, one JSON file each under gatewayapi/, without
+// descriptions. They are made by `make generate` of the gateway-api release in go.mod; who installs into a cluster takes the
+// release itself. Read-only and safe for concurrent use.
+//
+//go:embed gatewayapi/*.json
+var GatewayAPI embed.FS

@@ -162,7 +162,7 @@ func TestMixturesAlwaysCompile(t *testing.T) {
 			for _, l := range snapshot.Listeners {
 				for _, rule := range l.Rules {
 					for _, target := range rule.Targets {
-						if (target.Backend == "") == (target.Invalid == "") {
+						if (target.Backend == "" && target.Redirect == nil) == (target.Invalid == "") {
 							t.Errorf("%s: target %+v is neither a Backend nor invalid", rule.Route, target)
 						}
 					}

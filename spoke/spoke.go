@@ -334,8 +334,9 @@ func (s *spoke) wantedListeners() int {
 
 // bound logs where the listeners are.
 func (s *spoke) bound() {
-	for port, address := range s.listeners.Addresses() {
-		s.log.Info("listening", "for", "workloads", "port", port, "address", address.String())
+	addresses := s.listeners.Addresses()
+	for _, port := range slices.Sorted(maps.Keys(addresses)) {
+		s.log.Info("listening", "for", "workloads", "port", port, "address", addresses[port].String())
 	}
 }
 

@@ -137,6 +137,13 @@ spec:
 			}
 		})
 	}
+	eventually(t, "a copy of each request arrived", func() error {
+		if n := shadow.Count("/where"); n < 3 {
+			_, metrics := w.fetch(t, s.metrics)
+			return fmt.Errorf("%d of 3: %s", n, metrics[max(strings.Index(metrics, "penstock_mirror_total"), 0):][:60])
+		}
+		return nil
+	})
 	if got := shadow.Wait(t, "/where", 3); got.Header.Get("Authorization") != "" {
 		t.Errorf("the copy carries %q", got.Header.Get("Authorization"))
 	}
