@@ -21,6 +21,6 @@
 //
 // # Limits of this version
 //
-// A request with Upgrade is answered 501 (reason upgrade-unsupported); CONNECT and TRACE are always refused. Redirects
-// are passed through unchanged, Location included (THREATS TH-I3).
+// An upgrade of HTTP/1.1 goes through (upgrade.go); extended CONNECT of HTTP/2 does not yet, and CONNECT and TRACE are always
+// refused. Redirects of destinations are passed through unchanged, Location included (THREATS TH-I3).
 package gateway

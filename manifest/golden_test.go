@@ -51,7 +51,7 @@ type goldenCase struct {
 	options Options
 	// unvalidated cases are parsed, and no more.
 	unvalidated bool
-	files   []txtar.File // in/*.yaml
+	files       []txtar.File // in/*.yaml
 }
 
 func readCase(t testing.TB, name string) goldenCase {
