@@ -247,7 +247,7 @@ func (l *Listeners) bind(port int, secure bool) (*listener, error) {
 		MaxHeaderBytes:    l.cfg.Gateway.cfg.HeaderBytes,
 		ErrorLog:          slog.NewLogLogger(l.cfg.Log.Handler(), slog.LevelDebug),
 	}
-	incoming := net.Listener(socket)
+	incoming := socket
 	if secure {
 		incoming = l.secure(ctx, port, socket, requests)
 	}

@@ -84,7 +84,7 @@ func (x *exchange) splice(res *http.Response) *failure {
 	x.bytesOut += n
 	if down != nil {
 		close(stop)
-		<-up
+		_ = <-up
 	} else {
 		down = <-up
 		close(stop)

@@ -100,13 +100,21 @@ func TestAnswersToPagesOfOtherOrigins(t *testing.T) {
 		origin string
 		want   http.Header
 	}{
-		{"what the destination said is replaced", route.CORS{AllowOrigins: []string{"https://a.example.com"}, ExposeHeaders: []string{"X-Id"}}, "https://a.example.com",
-			http.Header{"Vary": {"Origin"}, "Access-Control-Allow-Origin": {"https://a.example.com"}, "Access-Control-Expose-Headers": {"X-Id"}}},
+		{
+			"what the destination said is replaced",
+			route.CORS{AllowOrigins: []string{"https://a.example.com"}, ExposeHeaders: []string{"X-Id"}},
+			"https://a.example.com",
+			http.Header{"Vary": {"Origin"}, "Access-Control-Allow-Origin": {"https://a.example.com"}, "Access-Control-Expose-Headers": {"X-Id"}},
+		},
 		{"an origin that is not allowed gets nothing", route.CORS{AllowOrigins: []string{"https://a.example.com"}}, "https://b.example.com", http.Header{"Vary": {"Origin"}}},
 		{"no origin, nothing", route.CORS{AllowOrigins: []string{"https://a.example.com"}}, "", http.Header{"Vary": {"Origin"}}},
 		{"anybody", route.CORS{AllowOrigins: []string{"*"}, ExposeHeaders: []string{"*"}}, "https://b.example.com", http.Header{"Access-Control-Allow-Origin": {"*"}, "Access-Control-Expose-Headers": {"*"}}},
-		{"anybody with credentials", route.CORS{AllowOrigins: []string{"*"}, ExposeHeaders: []string{"*"}, AllowCredentials: true}, "https://b.example.com",
-			http.Header{"Vary": {"Origin"}, "Access-Control-Allow-Origin": {"https://b.example.com"}, "Access-Control-Allow-Credentials": {"true"}}},
+		{
+			"anybody with credentials",
+			route.CORS{AllowOrigins: []string{"*"}, ExposeHeaders: []string{"*"}, AllowCredentials: true},
+			"https://b.example.com",
+			http.Header{"Vary": {"Origin"}, "Access-Control-Allow-Origin": {"https://b.example.com"}, "Access-Control-Allow-Credentials": {"true"}},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := http.Header{"Access-Control-Allow-Origin": {"https://evil.example.com"}, "Access-Control-Allow-Private-Network": {"true"}}
