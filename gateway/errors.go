@@ -14,7 +14,7 @@ import (
 // the key of docs/errors.md.
 const (
 	reasonMalformed           = "malformed"
-	reasonTooManyFields       = "too-many-fields"
+	reasonHeaderTooLarge      = "header-too-large"
 	reasonReservedName        = "reserved-name"
 	reasonHopForged           = "hop-forged"
 	reasonReservedHost        = "reserved-host"
@@ -66,17 +66,17 @@ type answer struct {
 
 // answers is the table of every refusal (HOPS-AND-RETRIES B.3).
 var answers = map[string]answer{
-	reasonMalformed:     {400, "http_request_error", "", "the request is malformed", 0},
-	reasonTooManyFields: {431, "http_request_error", "", "the request has too many header fields", 0},
-	reasonReservedName:  {400, "http_request_error", "", "a reserved header is nominated in Connection or spelled with underscores", 0},
-	reasonHopForged:     {403, "http_request_denied", "", "the hop headers do not belong to this peer", 0},
-	reasonNotVouched:    {403, "http_request_denied", "", "the peer may not speak for this cluster", 0},
-	reasonReservedHost:  {403, "http_request_denied", "", "this host name is reserved", 0},
-	reasonLoop:          {508, "proxy_loop_detected", "", "the request came back to a gateway it had passed", 0},
-	reasonDeadline:      {504, "http_response_timeout", "", "no time is left for this request", 0},
-	reasonNoPeer:        {403, "http_request_denied", "", "this listener is for tunnels", 0},
-	reasonNoControl:     {404, "destination_not_found", "", "this gateway has no control service", 0},
-	reasonMethod:        {405, "http_request_denied", "", "CONNECT, TRACE and TRACK are not forwarded", 0},
+	reasonMalformed:      {400, "http_request_error", "", "the request is malformed", 0},
+	reasonHeaderTooLarge: {431, "http_request_error", "", "the request header has too many fields or bytes", 0},
+	reasonReservedName:   {400, "http_request_error", "", "a reserved header is nominated in Connection or spelled with underscores", 0},
+	reasonHopForged:      {403, "http_request_denied", "", "the hop headers do not belong to this peer", 0},
+	reasonNotVouched:     {403, "http_request_denied", "", "the peer may not speak for this cluster", 0},
+	reasonReservedHost:   {403, "http_request_denied", "", "this host name is reserved", 0},
+	reasonLoop:           {508, "proxy_loop_detected", "", "the request came back to a gateway it had passed", 0},
+	reasonDeadline:       {504, "http_response_timeout", "", "no time is left for this request", 0},
+	reasonNoPeer:         {403, "http_request_denied", "", "this listener is for tunnels", 0},
+	reasonNoControl:      {404, "destination_not_found", "", "this gateway has no control service", 0},
+	reasonMethod:         {405, "http_request_denied", "", "CONNECT, TRACE and TRACK are not forwarded", 0},
 
 	reasonIdentityInvalid:     {401, "http_request_denied", "", "the identity sent is not valid", 0},
 	reasonIdentityUnavailable: {503, "proxy_internal_error", "", "the identity cannot be checked right now", 1},

@@ -83,8 +83,8 @@ func (x *exchange) judged() *failure {
 		return nil
 	}
 	x.w.Header().Set("Connection", "close")
-	if errors.Is(doubt, h1.ErrTooManyFields) {
-		return fail(reasonTooManyFields, doubt.Error(), remedies[reasonTooManyFields])
+	if errors.Is(doubt, h1.ErrTooManyFields) || errors.Is(doubt, h1.ErrTooLarge) {
+		return fail(reasonHeaderTooLarge, doubt.Error(), remedies[reasonHeaderTooLarge])
 	}
 	return fail(reasonMalformed, doubt.Error(), "send the request in one form of RFC 9112 that has one meaning")
 }

@@ -10,7 +10,7 @@ import (
 // remedies say what an operator can change, by reason.
 var remedies = map[string]string{
 	reasonMalformed:          "run the same protocol version at both ends of the tunnel, and let only gateways send requests into it",
-	reasonTooManyFields:      "send fewer header fields",
+	reasonHeaderTooLarge:     "send fewer or shorter header fields, or raise limits.headerBytes",
 	reasonReservedName:       "take the header out of the request, and out of Connection",
 	reasonHopForged:          "look at the peer: its certificate and the path it writes disagree",
 	reasonNotVouched:         "name the cluster in vouchesFor of the Cluster object of that hub",

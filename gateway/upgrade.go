@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -82,13 +83,14 @@ func (x *exchange) splice(res *http.Response) *failure {
 	}()
 	n, down := relay(here, there)
 	x.bytesOut += n
+	end := sync.OnceFunc(func() { close(stop) })
 	if down != nil {
-		close(stop)
-		_ = <-up
-	} else {
-		down = <-up
-		close(stop)
+		end() // the other direction ends with it
 	}
+	if err := <-up; down == nil {
+		down = err
+	}
+	end()
 	<-closed
 	if x.truncated = down != nil; x.truncated {
 		x.g.cfg.Log.Debug("a stream behind a 101 broke off", "requestId", x.tags.RequestID, "protocol", x.upgrade, "error", down)

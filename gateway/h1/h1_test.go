@@ -62,6 +62,24 @@ func TestTooManyFields(t *testing.T) {
 	}
 }
 
+// A head beyond the limit must not go by without a judgement: the parser behind may take a little more.
+func TestAHeadThatIsTooLarge(t *testing.T) {
+	for _, n := range []int{1, 100, 1 << 20} {
+		r := Requests{MaxHead: 1000}
+		raw := "GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 1000) + "\r\n\r\n"
+		for len(raw) > 0 {
+			k := min(n, len(raw))
+			if err := r.Read([]byte(raw[:k])); err != nil {
+				t.Fatal(err)
+			}
+			raw = raw[k:]
+		}
+		if !errors.Is(r.Doubt(), ErrTooLarge) {
+			t.Errorf("in pieces of %d: %v, want %v", n, r.Doubt(), ErrTooLarge)
+		}
+	}
+}
+
 func TestWhatIsNoHTTP1IsNotJudged(t *testing.T) {
 	for _, n := range []int{1, 5, 100} {
 		if err := judgeAll(string(preface)+"\x00\x00\x00\x04\x00\x00\x00\x00\x00", n); err != nil {

@@ -11,8 +11,11 @@ import (
 // MaxFields is how many header fields a message may have.
 const MaxFields = 256
 
-// ErrTooManyFields is a head with more than MaxFields; all other errors of this package mean that a message is malformed.
-var ErrTooManyFields = errors.New("too many header fields")
+// A head that is too much; all other errors of this package mean that a message is malformed.
+var (
+	ErrTooManyFields = fmt.Errorf("more than %d header fields", MaxFields)
+	ErrTooLarge      = errors.New("the head is longer than allowed")
+)
 
 // Framing says where the content of a message ends.
 type Framing struct {

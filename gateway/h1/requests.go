@@ -10,8 +10,7 @@ import (
 // Requests reads along with the requests of one connection, one after the other, content included. The zero value with a
 // MaxHead is ready. Safe for concurrent use.
 type Requests struct {
-	// MaxHead is how many bytes a head may have; beyond it the reader behind refuses by itself, and nothing is judged any
-	// more.
+	// MaxHead is how many bytes a head may have.
 	MaxHead int
 
 	mu    sync.Mutex
@@ -42,7 +41,7 @@ const maxChunkLine = 16
 // preface is how HTTP/2 begins where it is known to be spoken (RFC 9113 §3.4).
 var preface = []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 
-// Doubt is what is wrong with a head so far: ErrTooManyFields, or what makes it malformed. It stays.
+// Doubt is what is wrong with a head so far: ErrTooManyFields, ErrTooLarge, or what makes it malformed. It stays.
 func (r *Requests) Doubt() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -110,11 +109,15 @@ func (r *Requests) head(p []byte) []byte {
 		return nil
 	case end < 0:
 		if len(r.kept) > r.MaxHead {
-			r.state, r.kept = blind, nil
+			r.doubt, r.state, r.kept = ErrTooLarge, blind, nil
 		}
 		return nil
 	}
 	end += from + 3
+	if end > r.MaxHead {
+		r.doubt, r.state, r.kept = ErrTooLarge, blind, nil
+		return nil
+	}
 	framing, err := Request(r.kept[:end])
 	rest := bytes.Clone(r.kept[end:])
 	r.kept = r.kept[:0]
