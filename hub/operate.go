@@ -312,9 +312,15 @@ func describe(e *admin.Explanation, d route.Decision) {
 			Name: f.Name, Type: f.Type, Phase: string(f.Phase), Priority: f.Priority, FailOpen: f.FailOpen, From: f.From,
 		})
 	}
+	if d.Target != nil && d.Target.Redirect != nil {
+		e.NextHop = fmt.Sprintf("none: answered here, with a redirect (%d)", d.Target.Redirect.StatusCode)
+	}
 	if b := d.Backend; b != nil {
 		e.Backend, e.Credential = b.Key, b.Credential
 		e.NextHop = net.JoinHostPort(b.Hostname, strconv.Itoa(b.Port))
+		if b.Via == route.ViaService {
+			e.NextHop = strings.Join(b.Endpoints, ", ")
+		}
 		e.ResponseHeadersMillis = b.Timeouts.ResponseHeaders.Milliseconds()
 		e.Retries = "idempotent methods, and others on proof that nothing was processed"
 		if b.IdempotencyKeys {
