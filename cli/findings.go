@@ -9,7 +9,7 @@ import (
 	"penstock.dev/penstock/manifest"
 )
 
-// printFindings prints findings; any of them is exit code 1.
+// printFindings prints findings; any of them but warnings is exit code 1.
 func (a *app) printFindings(cmd *cobra.Command, list admin.FindingList, checked string) error {
 	err := a.print.print(cmd, list, nil, func(t *table) {
 		for _, f := range list.Items {
@@ -19,9 +19,19 @@ func (a *app) printFindings(cmd *cobra.Command, list admin.FindingList, checked 
 	if err != nil {
 		return err
 	}
-	if n := len(list.Items); n > 0 {
+	warnings := 0
+	for _, f := range list.Items {
+		if f.Severity == manifest.SeverityWarning {
+			warnings++
+		}
+	}
+	switch n := len(list.Items) - warnings; {
+	case n > 0:
 		empty(cmd, "%s; checked %s", count(n, "finding"), checked)
 		return exitError{exitFailed}
+	case warnings > 0:
+		empty(cmd, "%s; checked %s", count(warnings, "warning"), checked)
+		return nil
 	}
 	empty(cmd, "no findings; checked %s", checked)
 	return nil

@@ -28,7 +28,7 @@ func (a *app) validateCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "validate (DIR... | -f FILE)", GroupID: groupObjects,
-		Short:       "Check manifests with the code of the hub, without a hub; exit code 1 on findings",
+		Short:       "Check manifests with the code of the hub, without a hub; exit code 1 on findings that are no warnings",
 		Annotations: offers(formatTable, formatJSON, formatYAML),
 		Long: `Check manifests: their form, the schemas and rules of the CRDs, and whether they fit together. It needs no hub and runs
 the hub's own code, so that what passes here is served there. The manifests must be complete: what they refer to must
@@ -95,10 +95,14 @@ func validate(m admin.Manifests, as string) (admin.FindingList, int, error) {
 	if as == asHub || (as == asAuto && isHub(set)) {
 		opt.Controller, opt.Catalog = manifest.HubController, true
 	}
-	_, report := manifest.Translate(set, opt)
+	snapshot, report := manifest.Translate(set, opt)
+	compiled, err := snapshot.Compile()
+	if err != nil {
+		return admin.FindingList{}, 0, err
+	}
 
 	list := admin.FindingList{Items: []admin.Finding{}}
-	for _, p := range slices.Concat(problems, duplicates, report.Problems()) {
+	for _, p := range slices.Concat(problems, duplicates, report.Problems(), manifest.Lint(set, compiled, opt)) {
 		list.Items = append(list.Items, admin.Finding(p))
 	}
 	slices.SortStableFunc(list.Items, compareFindings)

@@ -24,7 +24,12 @@ type Problem struct {
 	Message string
 	// Remedy says what to write or do instead.
 	Remedy string
+	// Severity is empty for what is refused or left out, SeverityWarning for what is served as it is written.
+	Severity string `json:",omitempty"`
 }
+
+// SeverityWarning marks a finding that costs nothing but attention.
+const SeverityWarning = "warning"
 
 // String is the finding on one line:
 //
@@ -37,6 +42,9 @@ func (p Problem) String() string {
 			fmt.Fprintf(&b, ":%d", p.Line)
 		}
 		b.WriteString(": ")
+	}
+	if p.Severity != "" {
+		b.WriteString(p.Severity + ": ")
 	}
 	if p.Object != "" {
 		b.WriteString(p.Object + ": ")

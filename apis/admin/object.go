@@ -102,6 +102,8 @@ type Finding struct {
 	Message string `json:"message"`
 	// Remedy is what to change.
 	Remedy string `json:"remedy,omitempty"`
+	// Severity is "warning" for what is served as it is written; else it is refused or left out.
+	Severity string `json:"severity,omitempty"`
 }
 
 // FindingList is sorted by file, line and object; empty: all is well.
