@@ -132,7 +132,9 @@ func (s *secureListener) run() {
 
 // sort reads a connection's hello and hands it on.
 func (s *secureListener) sort(c net.Conn) {
+	stop := context.AfterFunc(s.ctx, func() { _ = c.Close() }) // a client that says nothing holds up no end
 	peeked, name, err := peekHello(c, s.l.headTime())
+	stop()
 	if err != nil {
 		_ = c.Close()
 		return

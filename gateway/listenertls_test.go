@@ -340,3 +340,23 @@ func FuzzHello(f *testing.F) {
 		}
 	})
 }
+
+func TestAClientThatSaysNothingHoldsUpNoEnd(t *testing.T) {
+	s := startSecured(t, nil)
+	c, err := net.Dial("tcp", s.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte{22, 3, 1}); err != nil { // the beginning of a hello
+		t.Fatal(err)
+	}
+	began := time.Now()
+	s.Use(&route.Snapshot{}) // the port closes
+	if _, err := io.ReadAll(c); err != nil && !strings.Contains(err.Error(), "reset") {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 8*time.Second { // less than it has for a hello
+		t.Errorf("closed after %v", took)
+	}
+}
