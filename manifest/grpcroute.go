@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strings"
 
-	"golang.org/x/net/http/httpguts"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"penstock.dev/penstock/gateway/route"
@@ -50,6 +49,13 @@ func (k *ruleCheck) grpcMatches(all []gwv1.GRPCRouteMatch) []route.Match {
 	return out
 }
 
+// The names of a service, with its package, and of a method: identifiers of the protocol buffers language. A path is made
+// of them, so that nothing else may pass.
+var (
+	grpcServiceName = regexp.MustCompile(`^(\.?[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*)?$`)
+	grpcMethodName  = regexp.MustCompile(`^([A-Za-z_][A-Za-z_0-9]*)?$`)
+)
+
 // grpcMethod makes a path of a method match.
 func (k *ruleCheck) grpcMethod(field string, m *gwv1.GRPCMethodMatch) (route.PathType, string) {
 	service, method := deref(m.Service, ""), deref(m.Method, "")
@@ -59,10 +65,12 @@ func (k *ruleCheck) grpcMethod(field string, m *gwv1.GRPCMethodMatch) (route.Pat
 	}
 	switch deref(m.Type, gwv1.GRPCMethodMatchExact) {
 	case gwv1.GRPCMethodMatchExact:
-		for _, name := range []string{service, method} {
-			if strings.Contains(name, "/") || name != "" && !httpguts.ValidHeaderFieldName(name) {
-				k.invalid(field, fault{ReasonUnsupportedValue, fmt.Sprintf("%q is no name of a service or method", clip(name)), `write e.g. service "shop.v1.Cart" and method "Add"`})
-			}
+		const remedy = `write e.g. service "shop.v1.Cart" and method "Add"`
+		if !grpcServiceName.MatchString(service) {
+			k.invalid(field+".service", fault{ReasonUnsupportedValue, fmt.Sprintf("%q is no name of a service", clip(service)), remedy})
+		}
+		if !grpcMethodName.MatchString(method) {
+			k.invalid(field+".method", fault{ReasonUnsupportedValue, fmt.Sprintf("%q is no name of a method", clip(method)), remedy})
 		}
 		switch {
 		case method == "":
@@ -72,13 +80,13 @@ func (k *ruleCheck) grpcMethod(field string, m *gwv1.GRPCMethodMatch) (route.Pat
 		}
 		return route.PathExact, "/" + service + "/" + method
 	case gwv1.GRPCMethodMatchRegularExpression:
-		for _, expr := range []string{service, method} {
-			if _, err := regexp.Compile(expr); err != nil {
-				k.invalid(field, fault{ReasonUnsupportedValue, "is no RE2 expression: " + clip(err.Error()), "correct the expression"})
-				return route.PathPrefix, "/"
-			}
+		k.checkExpression(field+".service", service)
+		k.checkExpression(field+".method", method)
+		path := "/" + anyOr(service) + "/" + anyOr(method)
+		if k.first.ok() { // both are good; together they may be too large
+			k.checkExpression(field, path)
 		}
-		return route.PathRegex, "/" + anyOr(service) + "/" + anyOr(method)
+		return route.PathRegex, path
 	}
 	k.invalid(field+".type", fault{ReasonUnsupportedValue, fmt.Sprintf("there is no match %q", clip(string(*m.Type))), "use Exact or RegularExpression"})
 	return route.PathPrefix, "/"

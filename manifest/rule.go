@@ -107,15 +107,26 @@ func (k *ruleCheck) matches() []route.Match {
 func (k *ruleCheck) checkPathMatch(field string, kind route.PathType, path string) {
 	switch kind {
 	case route.PathRegex:
-		if _, err := regexp.Compile(path); err != nil {
-			k.invalid(field+".value", fault{ReasonUnsupportedValue, "is no RE2 expression: " + clip(err.Error()), "correct the expression"})
-		}
+		k.checkExpression(field+".value", path)
 	case route.PathExact, route.PathPrefix:
 		if _, err := route.CleanPath(path); err != nil || path == "" {
 			k.invalid(field+".value", fault{ReasonUnsupportedValue, fmt.Sprintf("%q is no path", clip(path)), `write e.g. "/v1", without dot segments`})
 		}
 	default:
 		k.invalid(field+".type", fault{ReasonUnsupportedValue, fmt.Sprintf("there is no path match %q", clip(string(kind))), "use Exact, PathPrefix or RegularExpression"})
+	}
+}
+
+// checkExpression judges an RE2 expression as the table will compile it: alone, and between brackets that make it match
+// a whole value. What is good alone may be bad there (`\Qx` quotes the closing bracket too), and a table with one
+// expression that does not compile is refused as a whole.
+func (k *ruleCheck) checkExpression(field, expr string) {
+	_, err := regexp.Compile(expr)
+	if err == nil {
+		_, err = regexp.Compile(`\A(?:` + expr + `)\z`)
+	}
+	if err != nil {
+		k.invalid(field, fault{ReasonUnsupportedValue, "is no RE2 expression: " + clip(err.Error()), "correct the expression"})
 	}
 }
 
@@ -126,9 +137,7 @@ func (k *ruleCheck) valueMatch(field string, list []route.ValueMatch, name, valu
 	case !httpguts.ValidHeaderFieldName(name):
 		k.invalid(field+".name", fault{ReasonUnsupportedValue, fmt.Sprintf("%q is no name", clip(name)), "use letters, digits and '-'"})
 	case m.Regex:
-		if _, err := regexp.Compile(value); err != nil {
-			k.invalid(field+".value", fault{ReasonUnsupportedValue, "is no RE2 expression: " + clip(err.Error()), "correct the expression"})
-		}
+		k.checkExpression(field+".value", value)
 	case kind != "Exact":
 		k.invalid(field+".type", fault{ReasonUnsupportedValue, fmt.Sprintf("there is no match %q", clip(kind)), "use Exact or RegularExpression"})
 	}
