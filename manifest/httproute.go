@@ -67,10 +67,13 @@ func (t *translation) entryExists(namespace, name string) bool {
 func compileRules(c *conditions, rules int, at func(i int) *ruleCheck) []route.Rule {
 	var out []route.Rule
 	var faults []string
-	valid := 0
-	var reason string
+	valid, incompatible := 0, 0
+	names := map[gwv1.SectionName]bool{}
 	for i := range rules {
 		k := at(i)
+		if name := deref(k.rule.Name, ""); name != "" {
+			k.nameTaken, names[name] = names[name], true
+		}
 		r, ok := k.compile()
 		if ok {
 			out = append(out, r)
@@ -79,14 +82,17 @@ func compileRules(c *conditions, rules int, at func(i int) *ruleCheck) []route.R
 			valid++
 			continue
 		}
-		if reason == "" {
-			reason = k.first.reason
+		if k.first.reason == string(gwv1.RouteReasonIncompatibleFilters) {
+			incompatible++
 		}
 		faults = append(faults, fmt.Sprintf("rule %s: %s", ruleName(k.rule, i), k.text))
 	}
 	switch {
 	case len(faults) == 0:
 		return out
+	case incompatible == len(faults) && valid == 0:
+		c.set(ConditionAccepted, false, string(gwv1.RouteReasonIncompatibleFilters), strings.Join(faults, ". "))
+		return nil
 	case valid == 0:
 		c.set(ConditionAccepted, false, ReasonUnsupportedValue, strings.Join(faults, ". "))
 		return nil

@@ -60,33 +60,64 @@ func (k *ruleCheck) pathModifier(p *gwv1.HTTPPathModifier) (full, prefix *string
 	return full, prefix, asUnsupported(checkURLRewrite(&route.URLRewrite{FullPath: full, PrefixPath: prefix}))
 }
 
-// mirror compiles RequestMirror. Copies of requests may cost money and do things twice, so a Backend with a credential
-// gets none unless its owner says so.
-func (k *ruleCheck) mirror(f *gwv1.HTTPRequestMirrorFilter) (route.Filter, fault) {
+// mirror compiles RequestMirror; not if its Backend gets no copies: then ResolvedRefs says why, and the rule goes on
+// without (HTTPRequestMirrorFilter). A share that is none closes the rule as any other faulty filter does.
+func (k *ruleCheck) mirror(at string, f *gwv1.HTTPRequestMirrorFilter) (route.Filter, bool) {
+	if f == nil {
+		k.invalid(at, missingContent(gwv1.HTTPRouteFilterRequestMirror))
+		return route.Filter{}, false
+	}
+	m, bad := mirrorShare(f)
+	if !bad.ok() {
+		k.invalid(at+".requestMirror", bad)
+		return route.Filter{}, false
+	}
+	backend, id, bad := k.resolve(f.BackendRef)
+	if bad.ok() {
+		bad = k.t.takesCopies(backend, id)
+	}
+	if !bad.ok() {
+		k.unresolved(at+".requestMirror.backendRef", bad)
+		return route.Filter{}, false
+	}
+	m.Backend = backend.Key
+	return route.Filter{Type: route.FilterRequestMirror, Phase: route.PhaseRequestHeaders, Mirror: m}, true
+}
+
+// mirrorShare reads percent or fraction; neither means all requests.
+func mirrorShare(f *gwv1.HTTPRequestMirrorFilter) (*route.Mirror, fault) {
 	m := &route.Mirror{Numerator: 100, Denominator: 100}
 	switch {
 	case f.Percent != nil && f.Fraction != nil:
-		return route.Filter{}, fault{ReasonUnsupportedValue, "percent and fraction are both set", "keep one of the two"}
+		return nil, fault{ReasonUnsupportedValue, "percent and fraction are both set", "keep one of the two"}
 	case f.Percent != nil:
 		m.Numerator = int(*f.Percent)
 	case f.Fraction != nil:
 		m.Numerator, m.Denominator = int(f.Fraction.Numerator), int(deref(f.Fraction.Denominator, 100))
 	}
 	if m.Denominator < 1 || m.Numerator < 0 || m.Numerator > m.Denominator {
-		return route.Filter{}, fault{ReasonUnsupportedValue, fmt.Sprintf("%d of %d requests is no share", m.Numerator, m.Denominator), "use a share from 0 to 1"}
+		return nil, fault{ReasonUnsupportedValue, fmt.Sprintf("%d of %d requests is no share", m.Numerator, m.Denominator), "use a share from 0 to 1"}
 	}
-	backend, _, bad := k.resolve(f.BackendRef)
-	if !bad.ok() {
-		return route.Filter{}, bad
-	}
-	if backend.MirrorsRefused {
-		return route.Filter{}, fault{
-			ReasonRefNotPermitted, fmt.Sprintf("Backend %s has a credential and takes no copies", backend.Key),
+	return m, fault{}
+}
+
+// takesCopies says why a Backend gets no copies of requests. They may cost money and do things twice, so one with a
+// credential gets none unless its owner says so. They pass the filters of their route, not those that stand at the
+// Backend: where there are some, a copy would go around them.
+func (t *translation) takesCopies(b *route.Backend, id ID) fault {
+	if b.MirrorsRefused {
+		return fault{
+			ReasonRefNotPermitted, fmt.Sprintf("%s has a credential and takes no copies", id),
 			"mirror to another Backend, or let the owner of this one set egress.mirrors: Accepted",
 		}
 	}
-	m.Backend = backend.Key
-	return route.Filter{Type: route.FilterRequestMirror, Phase: route.PhaseRequestHeaders, Mirror: m}, fault{}
+	if l := t.layers[id]; l != nil && (l.broken != "" || len(l.own)+len(l.defaults)+len(l.overrides) > 0) {
+		return fault{
+			ReasonRefNotPermitted, fmt.Sprintf("%s has filters of its own or by an EgressPolicy, and copies would go around them", id),
+			"mirror to a Backend without filters",
+		}
+	}
+	return fault{}
 }
 
 // corsOrigin is scheme, host (which may begin with "*", or be it) and port; "*" alone is any origin.

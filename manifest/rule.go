@@ -26,6 +26,8 @@ type ruleCheck struct {
 	rule  *gwv1.HTTPRouteRule
 	field string
 	index int
+	// nameTaken: a rule before this one has its name, which must be unique in a route.
+	nameTaken bool
 	// ownMatches compiles the matches of a kind that is no HTTPRoute.
 	ownMatches func() []route.Match
 
@@ -60,6 +62,9 @@ func (k *ruleCheck) compile() (route.Rule, bool) {
 	}
 	if out.Matches = compileMatches(); !k.first.ok() {
 		return route.Rule{}, false
+	}
+	if k.nameTaken {
+		k.invalid(".name", fault{ReasonUnsupportedValue, fmt.Sprintf("the name %q is there twice", clip(out.Name)), "give each rule a name of its own"})
 	}
 	out.Timeouts = k.timeouts()
 	out.Retry = k.retry()
@@ -226,16 +231,11 @@ func (k *ruleCheck) filters(field string, list []gwv1.HTTPRouteFilter, from stri
 			}
 			continue
 		case gwv1.HTTPRouteFilterRequestMirror:
-			if f.RequestMirror != nil {
-				mirror, bad := k.mirror(f.RequestMirror)
-				if !bad.ok() {
-					k.unresolved(at+".requestMirror.backendRef", bad)
-					continue
-				}
+			if mirror, ok := k.mirror(at, f.RequestMirror); ok {
 				mirror.Name, mirror.From = fmt.Sprintf("%s[%d]", f.Type, i), from
 				out.inline = append(out.inline, mirror)
-				continue
 			}
+			continue
 		}
 		compiled, bad := k.inlineFilter(f)
 		if !bad.ok() {
@@ -254,9 +254,13 @@ func (k *ruleCheck) filters(field string, list []gwv1.HTTPRouteFilter, from stri
 // repeatable filters may stand in a rule several times.
 var repeatable = []gwv1.HTTPRouteFilterType{gwv1.HTTPRouteFilterExtensionRef, gwv1.HTTPRouteFilterRequestMirror}
 
+// missingContent is a filter of which only the type is there.
+func missingContent(t gwv1.HTTPRouteFilterType) fault {
+	return fault{ReasonUnsupportedValue, fmt.Sprintf("the content of %s is missing", clip(string(t))), "write what the filter shall do"}
+}
+
 // inlineFilter compiles a filter of the Gateway API.
 func (k *ruleCheck) inlineFilter(f gwv1.HTTPRouteFilter) (route.Filter, fault) {
-	missing := fault{ReasonUnsupportedValue, fmt.Sprintf("the content of %s is missing", clip(string(f.Type))), "write what the filter shall do"}
 	switch {
 	case f.Type == gwv1.HTTPRouteFilterRequestHeaderModifier && f.RequestHeaderModifier != nil:
 		return headerFilter(f.RequestHeaderModifier, route.PhaseRequestHeaders)
@@ -267,14 +271,14 @@ func (k *ruleCheck) inlineFilter(f gwv1.HTTPRouteFilter) (route.Filter, fault) {
 	case f.Type == gwv1.HTTPRouteFilterCORS && f.CORS != nil:
 		return corsFilter(f.CORS)
 	case slices.Contains(servedFilters, f.Type):
-		return route.Filter{}, missing
+		return route.Filter{}, missingContent(f.Type)
 	}
 	return route.Filter{}, fault{ReasonUnsupportedValue, fmt.Sprintf("filter %s is not served yet", clip(string(f.Type))), "use another filter, or an EgressFilter by ExtensionRef"}
 }
 
 var servedFilters = []gwv1.HTTPRouteFilterType{
 	gwv1.HTTPRouteFilterRequestHeaderModifier, gwv1.HTTPRouteFilterResponseHeaderModifier, gwv1.HTTPRouteFilterURLRewrite,
-	gwv1.HTTPRouteFilterCORS, gwv1.HTTPRouteFilterRequestMirror,
+	gwv1.HTTPRouteFilterCORS,
 }
 
 func headerFilter(f *gwv1.HTTPHeaderFilter, phase route.Phase) (route.Filter, fault) {
