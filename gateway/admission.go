@@ -67,6 +67,13 @@ func (d *destination) admit(subject string, lim route.Limits) (s *slot, refused 
 	return &slot{d: d, subject: subject}, ""
 }
 
+// idle reports whether nothing is in flight.
+func (d *destination) idle() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.total == load{}
+}
+
 // streaming says that response headers have arrived.
 func (s *slot) streaming() { s.move(slotStreaming) }
 

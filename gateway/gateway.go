@@ -77,7 +77,7 @@ type Gateway struct {
 	peer func(context.Context) (tunnel.Peer, bool)
 
 	mu sync.Mutex
-	// destinations by Backend key. They are kept for good: Backends come from manifests, so there are not many.
+	// destinations by Backend key. Those of Backends that are gone are kept while something is in flight there.
 	destinations map[string]*destination
 	// changed is closed, and made anew, by each Use: Listeners wait for it.
 	changed chan struct{}
@@ -143,6 +143,11 @@ func (g *Gateway) Use(s *route.Snapshot) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.table.Store(&table{snapshot: compiled, limits: limits})
+	for key, d := range g.destinations {
+		if compiled.Backend(key) == nil && d.idle() {
+			delete(g.destinations, key)
+		}
+	}
 	close(g.changed)
 	g.changed = make(chan struct{})
 }

@@ -147,3 +147,35 @@ func TestARequestKeepsItsSnapshot(t *testing.T) {
 		t.Errorf("Tmax is %v", left)
 	}
 }
+
+func TestBackendsThatAreGoneLeaveNothing(t *testing.T) {
+	release, inside := make(chan struct{}), make(chan struct{})
+	r := newRig(t, snapshot(route.ViaEndpoint, nil), func(c *Config) {
+		c.Endpoint = roundTrip(func(req *http.Request) (*http.Response, error) {
+			close(inside)
+			<-release
+			return response(200, "ok"), nil
+		}).endpoint()
+	})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.do("GET", "http://api/", nil)
+	}()
+	<-inside
+	count := func() int {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.destinations)
+	}
+	r.Use(&route.Snapshot{})
+	if count() != 1 {
+		t.Errorf("%d destinations while a request is in flight, want its own", count())
+	}
+	close(release)
+	<-done
+	r.Use(&route.Snapshot{})
+	if count() != 0 {
+		t.Errorf("%d destinations are left", count())
+	}
+}
