@@ -1,8 +1,11 @@
 package manifest
 
 import (
+	"cmp"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,8 +27,8 @@ func (t *translation) claim(o object[*penstockv1alpha1.Backend], c *conditions) 
 		hostname = s.ExternalHostname.Hostname
 	}
 	var found []control.Entry
-	for _, e := range t.entries() {
-		if e.Hostname == hostname && e.Port == int(s.Port.Number) && visible(e, o.ID.Namespace) {
+	for _, e := range t.entriesOf(hostname, int(s.Port.Number)) {
+		if visible(e, o.ID.Namespace) {
 			found = append(found, e)
 		}
 	}
@@ -116,13 +119,29 @@ func (t *translation) parentKey(e control.Entry) string {
 
 // entries is the view, sorted, an entry each once.
 func (t *translation) entries() []control.Entry {
-	if t.opt.View == nil {
-		return nil
+	if t.opt.View == nil || t.parentEntries != nil {
+		return t.parentEntries
 	}
 	entries := slices.Clone(t.opt.View.Entries)
-	key := func(e control.Entry) string { return e.Namespace + "/" + e.Name }
-	slices.SortStableFunc(entries, func(a, b control.Entry) int { return strings.Compare(key(a), key(b)) })
-	return slices.CompactFunc(entries, func(a, b control.Entry) bool { return key(a) == key(b) })
+	slices.SortStableFunc(entries, compareEntries)
+	t.parentEntries = slices.CompactFunc(entries, func(a, b control.Entry) bool { return compareEntries(a, b) == 0 })
+	return t.parentEntries
+}
+
+func compareEntries(a, b control.Entry) int {
+	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+}
+
+// entriesOf are the entries that lead to one destination.
+func (t *translation) entriesOf(hostname string, port int) []control.Entry {
+	if t.entriesAt == nil {
+		t.entriesAt = map[string][]control.Entry{}
+		for _, e := range t.entries() {
+			at := net.JoinHostPort(e.Hostname, strconv.Itoa(e.Port))
+			t.entriesAt[at] = append(t.entriesAt[at], e)
+		}
+	}
+	return t.entriesAt[net.JoinHostPort(hostname, strconv.Itoa(port))]
 }
 
 // addParentEntries puts every granted entry into the table: claims and aliases lead to them.

@@ -44,7 +44,7 @@ type listener struct {
 	kinds      []gwv1.RouteGroupKind
 	tls        *route.ListenerTLS
 	attached   map[ID]*attachment
-	byKind     map[string][]*attachment // the same, oldest first
+	byKind     map[string]*hostIndex // the same, by their hostnames
 	rules      []route.Rule
 }
 
@@ -129,7 +129,7 @@ func (t *translation) translateGateways() {
 		t.gatewayOrder = append(t.gatewayOrder, g)
 		t.checkGateway(g)
 		for i := range o.value.Spec.Listeners {
-			l := &listener{gateway: g, spec: o.value.Spec.Listeners[i], attached: map[ID]*attachment{}, byKind: map[string][]*attachment{}}
+			l := &listener{gateway: g, spec: o.value.Spec.Listeners[i], attached: map[ID]*attachment{}, byKind: map[string]*hostIndex{}}
 			g.listeners = append(g.listeners, l)
 			t.checkListener(l, fmt.Sprintf("spec.listeners[%d]", i))
 		}

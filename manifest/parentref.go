@@ -80,7 +80,10 @@ func (t *translation) attachTo(o attachable, ref gwv1.ParentReference, field str
 			continue
 		}
 		l.attached[o.ID] = &attachment{o.ID, hostnames}
-		l.byKind[o.ID.Kind] = append(l.byKind[o.ID.Kind], l.attached[o.ID])
+		if l.byKind[o.ID.Kind] == nil {
+			l.byKind[o.ID.Kind] = &hostIndex{}
+		}
+		l.byKind[o.ID.Kind].add(l.attached[o.ID])
 		for _, r := range compiled {
 			r.Hostnames = hostnames
 			l.rules = append(l.rules, r)
@@ -115,28 +118,15 @@ type attachment struct {
 
 // rival is an attached route of another kind with one of the hostnames (GRPCRoute: exactly one of the two is accepted).
 func (l *listener) rival(kind string, hostnames []string) *attachment {
-	for other, list := range l.byKind {
+	for _, other := range []string{"HTTPRoute", "GRPCRoute"} {
 		if other == kind {
 			continue
 		}
-		if i := slices.IndexFunc(list, func(a *attachment) bool { return share(a.hostnames, hostnames) }); i >= 0 {
-			return list[i]
+		if a := l.byKind[other].find(hostnames); a != nil {
+			return a
 		}
 	}
 	return nil
-}
-
-// share reports whether a host can be meant by both lists.
-func share(a, b []string) bool {
-	if len(a) == 0 || len(b) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(a, func(x string) bool {
-		return slices.ContainsFunc(b, func(y string) bool {
-			_, ok := intersect(x, y)
-			return ok
-		})
-	})
 }
 
 func notAttached(g *gateway, reason gwv1.RouteConditionReason, kind string) string {

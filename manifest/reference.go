@@ -1,6 +1,8 @@
 package manifest
 
 import (
+	"slices"
+
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	penstockv1alpha1 "penstock.dev/penstock/apis/v1alpha1"
@@ -8,12 +10,15 @@ import (
 
 // permitted reports whether a ReferenceGrant in the namespace of to lets from refer to it (GEP-709).
 func (t *translation) permitted(from, to ID) bool {
-	for _, o := range each[*gwv1.ReferenceGrant](t.set) {
-		if o.ID.Namespace == to.Namespace && grantsFrom(o.value, from) && grantsTo(o.value, to) {
-			return true
+	if t.referenceGrants == nil {
+		t.referenceGrants = map[string][]*gwv1.ReferenceGrant{}
+		for _, o := range each[*gwv1.ReferenceGrant](t.set) {
+			t.referenceGrants[o.ID.Namespace] = append(t.referenceGrants[o.ID.Namespace], o.value)
 		}
 	}
-	return false
+	return slices.ContainsFunc(t.referenceGrants[to.Namespace], func(g *gwv1.ReferenceGrant) bool {
+		return grantsFrom(g, from) && grantsTo(g, to)
+	})
 }
 
 func grantsFrom(g *gwv1.ReferenceGrant, from ID) bool {

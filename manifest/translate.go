@@ -5,7 +5,9 @@ import (
 	"strings"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
+	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"penstock.dev/penstock/apis/control"
 	"penstock.dev/penstock/gateway/route"
 )
 
@@ -59,6 +61,11 @@ type translation struct {
 	gatewayOrder   []*gateway          // the same, oldest first
 	// layers are the filters of policies by target, and of EgressFilters by their own ID.
 	layers map[ID]*layer
+	// The parent's view, sorted, and by destination; nil until asked for.
+	parentEntries []control.Entry
+	entriesAt     map[string][]control.Entry // by "hostname:port"
+	// referenceGrants by namespace; nil until asked for.
+	referenceGrants map[string][]*gwv1.ReferenceGrant
 	// services are the Backends that ports of Services mean, by key.
 	services map[string]*route.Backend
 	slices   map[ID][]object[*discoveryv1.EndpointSlice] // by Service
