@@ -77,7 +77,8 @@ type Gateway struct {
 	peer func(context.Context) (tunnel.Peer, bool)
 
 	mu sync.Mutex
-	// destinations by Backend key. Those of Backends that are gone are kept while something is in flight there.
+	// destinations by Backend key. Those of Backends that are gone are kept while something is in flight
+	// there, or held down: a Backend that comes back meanwhile must not be repeated at (HOPS-AND-RETRIES, Theorem 3).
 	destinations map[string]*destination
 	// changed is closed, and made anew, by each Use: Listeners wait for it.
 	changed chan struct{}
@@ -144,7 +145,7 @@ func (g *Gateway) Use(s *route.Snapshot) {
 	defer g.mu.Unlock()
 	g.table.Store(&table{snapshot: compiled, limits: limits})
 	for key, d := range g.destinations {
-		if compiled.Backend(key) == nil && d.idle() {
+		if compiled.Backend(key) == nil && d.idle() && !d.guards.Holding() {
 			delete(g.destinations, key)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"penstock.dev/penstock/gateway/filter"
 	"penstock.dev/penstock/gateway/hop"
 	"penstock.dev/penstock/gateway/retry"
 	"penstock.dev/penstock/gateway/route"
@@ -214,6 +215,9 @@ func (x *exchange) fail(f *failure) {
 	}
 	if x.from.tunnel() {
 		x.counts.Write(x.w.Header())
+	}
+	if x.cors != nil { // a page must be able to read why
+		filter.MarkResponse(x.w.Header(), x.cors, x.origin)
 	}
 	x.answering = true
 	x.status = StatusOf(f.reason)

@@ -34,6 +34,9 @@ func (c *judgedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// NetConn is the connection below.
+func (c *judgedConn) NetConn() net.Conn { return c.Conn }
+
 // CloseWrite ends our direction.
 func (c *judgedConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {

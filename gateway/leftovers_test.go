@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -178,4 +179,23 @@ func TestBackendsThatAreGoneLeaveNothing(t *testing.T) {
 	if count() != 0 {
 		t.Errorf("%d destinations are left", count())
 	}
+}
+
+func TestABackendThatComesBackIsStillHeldDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := snapshot(route.ViaEndpoint, nil)
+		r := newRig(t, s, nil)
+		key := s.Backends[0].Key
+		r.destination(key).guards.HoldBackend(time.Minute)
+		r.Use(&route.Snapshot{})
+		r.Use(s)
+		if !r.destination(key).guards.Held("") {
+			t.Error("two reloads lift a hold-down")
+		}
+		time.Sleep(time.Minute)
+		r.Use(&route.Snapshot{})
+		if n := len(r.destinations); n != 0 {
+			t.Errorf("%d destinations are left when the time is over", n)
+		}
+	})
 }

@@ -37,7 +37,8 @@ func TestCORS(t *testing.T) {
 	s := snapshot(route.ViaEndpoint, func(_ *route.Backend, r *route.Rule) {
 		r.Filters = []route.Filter{{Type: route.FilterCORS, Phase: route.PhaseRequestHeaders, CORS: &route.CORS{AllowOrigins: []string{"https://app.example.com"}, AllowMethods: []string{"PUT"}}}}
 	})
-	next := scripted(t, status(200, "Access-Control-Allow-Origin", "*"), status(200))
+	down := &endpoint.Error{Cause: endpoint.ConnectionRefused, Class: retry.NoRepeat, Err: errors.New("refused")}
+	next := scripted(t, status(200, "Access-Control-Allow-Origin", "*"), status(200), fails(down))
 	r := newRig(t, s, func(c *Config) { c.Endpoint = roundTrip(next.RoundTrip).endpoint() })
 
 	w := r.do("OPTIONS", "http://api/", nil, "Origin", "https://app.example.com", "Access-Control-Request-Method", "PUT")
@@ -54,6 +55,10 @@ func TestCORS(t *testing.T) {
 	w = r.do("OPTIONS", "http://api/", nil, "Origin", "https://app.example.com") // no preflight: nothing is asked for
 	if h := w.Header(); w.Code != 200 || len(next.seen) != 2 {
 		t.Errorf("an OPTIONS that is no preflight: %d %v", w.Code, h)
+	}
+	w = r.do("GET", "http://api/", nil, "Origin", "https://app.example.com")
+	if h := w.Header(); w.Code != 502 || h.Get("Access-Control-Allow-Origin") != "https://app.example.com" || h.Get("Vary") != "Origin" {
+		t.Errorf("a refusal of ours, which the page must be able to read: %d %v", w.Code, h)
 	}
 }
 

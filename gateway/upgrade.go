@@ -1,7 +1,8 @@
 package gateway
 
 import (
-	"bufio"
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -42,6 +43,8 @@ type duplex interface {
 	io.ReadWriteCloser
 	// CloseWrite ends our direction.
 	CloseWrite() error
+	// cut closes the stream so that its other side cannot take that for an end.
+	cut()
 }
 
 // splice hands the 101 on and then copies raw bytes both ways until both directions have ended, or one is broken. Nothing
@@ -62,36 +65,31 @@ func (x *exchange) splice(res *http.Response) *failure {
 	}
 	defer here.Close()
 
-	// The clock's context ends with the client, and with us when we drain; then both sides are closed, which ends both
-	// copies.
-	stop := make(chan struct{})
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		select {
-		case <-x.clock.ctx.Done():
-		case <-stop:
-		}
+	// The clock's context ends with the client, and with us when we drain. It and an error in either direction break off
+	// both sides, which ends both copies.
+	cut := sync.OnceFunc(func() {
 		_ = there.Close()
-		_ = here.Close()
-	}()
+		here.cut()
+	})
+	stopped := context.AfterFunc(x.clock.ctx, cut)
 	up := make(chan error, 1)
 	go func() {
 		n, err := relay(there, here)
 		x.bytesIn.Add(n)
+		if err != nil {
+			cut()
+		}
 		up <- err
 	}()
 	n, down := relay(here, there)
 	x.bytesOut += n
-	end := sync.OnceFunc(func() { close(stop) })
 	if down != nil {
-		end() // the other direction ends with it
+		cut()
 	}
 	if err := <-up; down == nil {
 		down = err
 	}
-	end()
-	<-closed
+	stopped()
 	if x.truncated = down != nil; x.truncated {
 		x.g.cfg.Log.Debug("a stream behind a 101 broke off", "requestId", x.tags.RequestID, "protocol", x.upgrade, "error", down)
 	}
@@ -148,13 +146,20 @@ func (x *exchange) switchHere() (duplex, error) {
 		c.Close()
 		return nil, fmt.Errorf("write the 101: %w", err)
 	}
-	return &clientStream{Conn: c, r: rw.Reader}, nil
+	// What net/http has read already, and then the connection itself: its own reader would take the end of the client's
+	// direction for the end of the request, and end the other direction too.
+	seen, err := rw.Peek(rw.Reader.Buffered())
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("take over the connection: %w", err)
+	}
+	return &clientStream{Conn: c, r: io.MultiReader(bytes.NewReader(seen), c)}, nil
 }
 
 // clientStream is a connection that was HTTP/1.1; some of what comes may have been read already.
 type clientStream struct {
 	net.Conn
-	r *bufio.Reader
+	r io.Reader
 }
 
 func (s *clientStream) Read(p []byte) (int, error) { return s.r.Read(p) }
@@ -164,6 +169,22 @@ func (s *clientStream) CloseWrite() error {
 		return c.CloseWrite()
 	}
 	return errors.ErrUnsupported
+}
+
+// cut resets the connection: a FIN, or the close_notify of TLS, would look like an end.
+func (s *clientStream) cut() {
+	c := s.Conn
+	for {
+		outer, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c = outer.NetConn()
+	}
+	if tcp, ok := c.(interface{ SetLinger(sec int) error }); ok {
+		_ = tcp.SetLinger(0) // a connection that is gone already needs no reset
+	}
+	_ = c.Close()
 }
 
 // tunnelStream is a stream of a tunnel.
@@ -191,3 +212,6 @@ func (s *tunnelStream) CloseWrite() error {
 }
 
 func (s *tunnelStream) Close() error { return s.r.Close() }
+
+// cut ends our reads; the handler's panic resets the stream.
+func (s *tunnelStream) cut() { _ = s.Close() }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -128,6 +129,25 @@ func TestUpgrades(t *testing.T) {
 			t.Errorf("access log %v", lines)
 		}
 	})
+	t.Run("who has ended its direction still hears the other", func(t *testing.T) {
+		l := startListening(t, ported(80), switches(t, func(far pipeEnd) {
+			defer far.Close()
+			_, _ = io.Copy(io.Discard, far)
+			for range 100 {
+				runtime.Gosched() // what wrongly ends the other direction has the time to do so
+				if _, err := io.WriteString(far, "0123456789"); err != nil {
+					return
+				}
+			}
+		}), map[int]int{80: 0})
+		c, r, _ := openUpgrade(t, l.Addresses()[80].String())
+		if err := c.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(r); err != nil || len(got) != 1000 {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+	})
 	t.Run("a gateway that drains cuts it in the end", func(t *testing.T) {
 		l := startListening(t, ported(80), switches(t, capitals), map[int]int{80: 0})
 		_, r, res := openUpgrade(t, l.Addresses()[80].String())
@@ -160,5 +180,35 @@ func TestUpgrades(t *testing.T) {
 		if w := r.do("GET", "http://api/", nil); w.Code != 502 {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
+	})
+}
+
+func TestAStreamThatBreaksOffNeverEndsWell(t *testing.T) {
+	t.Run("the destination breaks off", func(t *testing.T) {
+		l := startListening(t, ported(80), switches(t, func(far pipeEnd) {
+			_, _ = io.ReadFull(far, make([]byte, len("early ")))
+			_, _ = io.WriteString(far, "half")
+			_ = far.w.CloseWithError(io.ErrUnexpectedEOF)
+		}), map[int]int{80: 0})
+		_, r, _ := openUpgrade(t, l.Addresses()[80].String())
+		if got, err := io.ReadAll(r); err == nil {
+			t.Errorf("%q, and then a clean end", got)
+		}
+		if lines := l.lines(); len(lines) != 1 || lines[0]["truncated"] != true {
+			t.Errorf("access log %v", lines)
+		}
+	})
+	t.Run("the client breaks off, while the destination has nothing to say", func(t *testing.T) {
+		gone := make(chan struct{})
+		l := startListening(t, ported(80), switches(t, func(far pipeEnd) {
+			defer close(gone)
+			_, _ = io.Copy(io.Discard, far)
+		}), map[int]int{80: 0})
+		c, _, _ := openUpgrade(t, l.Addresses()[80].String())
+		if err := c.SetLinger(0); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		<-gone // at once, not after an idle time
 	})
 }

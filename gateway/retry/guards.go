@@ -171,6 +171,15 @@ func (h *HoldDown) Held(key string) bool {
 	return known
 }
 
+// holding reports whether repeats are off for anybody.
+func (h *HoldDown) holding() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	h.sweep(now)
+	return len(h.until) > 0 || now.Before(h.all)
+}
+
 // Len is the number of keys kept, expired ones included that nobody asked for since.
 func (h *HoldDown) Len() int {
 	h.mu.Lock()

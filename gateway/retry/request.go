@@ -26,6 +26,9 @@ func (g *Guards) Held(subject string) bool {
 	return g.backend.Held("") || g.subjects.Held(subject)
 }
 
+// Holding reports whether anybody is held down.
+func (g *Guards) Holding() bool { return g.backend.holding() || g.subjects.holding() }
+
 // Begin counts a request of a subject as active. End it.
 func (g *Guards) Begin(subject string) *Request {
 	g.Budget.Begin()
