@@ -73,17 +73,19 @@ func (l *Listeners) carry(ctx context.Context, c net.Conn, table *tlsTable, list
 		_ = c.Close()
 		_ = there.Close()
 	})()
+	idle := newIdleStream(here, there)
+	defer idle.timer.Stop()
 	up := make(chan error, 1)
 	go func() {
 		var err error
-		in, err = relay(idling{there}, idling{here})
+		in, err = relay(idle.of(there), idle.of(here))
 		if err != nil {
 			_ = there.Close()
 			_ = c.Close()
 		}
 		up <- err
 	}()
-	out, err = relay(idling{here}, idling{there})
+	out, err = relay(idle.of(here), idle.of(there))
 	if err != nil {
 		_ = there.Close()
 		_ = c.Close()
@@ -106,21 +108,35 @@ func (l *Listeners) endTLS(ctx context.Context, c net.Conn, table *tlsTable, lis
 	return secured, secured.HandshakeContext(ctx)
 }
 
-// idling is a connection whose reads and writes each have only so long.
-type idling struct{ net.Conn }
+// idleStream closes both sides of a stream in which no byte moves, whatever the direction.
+type idleStream struct{ timer *time.Timer }
+
+func newIdleStream(sides ...net.Conn) *idleStream {
+	return &idleStream{time.AfterFunc(streamIdle, func() {
+		for _, c := range sides {
+			_ = c.Close()
+		}
+	})}
+}
+
+func (i *idleStream) of(c net.Conn) net.Conn { return idling{c, i.timer} }
+
+// idling is one side of it.
+type idling struct {
+	net.Conn
+	timer *time.Timer
+}
 
 func (i idling) Read(p []byte) (int, error) {
-	if err := i.SetReadDeadline(time.Now().Add(streamIdle)); err != nil {
-		return 0, err
-	}
-	return i.Conn.Read(p)
+	n, err := i.Conn.Read(p)
+	i.timer.Reset(streamIdle)
+	return n, err
 }
 
 func (i idling) Write(p []byte) (int, error) {
-	if err := i.SetWriteDeadline(time.Now().Add(streamIdle)); err != nil {
-		return 0, err
-	}
-	return i.Conn.Write(p)
+	n, err := i.Conn.Write(p)
+	i.timer.Reset(streamIdle)
+	return n, err
 }
 
 // CloseWrite ends our direction.
