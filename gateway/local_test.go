@@ -177,6 +177,9 @@ func TestACopyThatIsTooSlowIsGivenUp(t *testing.T) {
 	}
 	close(release)
 	r.Close()
+	if held := r.copies.held.Load(); held != 0 {
+		t.Errorf("%d bytes are still held", held)
+	}
 	if got := r.metric(`penstock_mirror_total{outcome="abandoned"}`); got != "1" {
 		t.Errorf("%s copies are counted as abandoned", got)
 	}

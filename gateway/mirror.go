@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"penstock.dev/penstock/gateway/hop"
@@ -16,6 +17,9 @@ import (
 // maxMirrorBody is how many bytes a copy may lie behind its request. One that is slower is given up: the request itself
 // waits for nobody.
 const maxMirrorBody = 1 << 20
+
+// maxMirrorBodies is what the bodies of all copies may hold together.
+const maxMirrorBodies = 64 << 20
 
 // What became of a copy, as the metric says it.
 const (
@@ -29,6 +33,7 @@ const (
 type copies struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
+	held    atomic.Int64 // bytes of bodies
 	mu      sync.Mutex
 	closed  bool
 	running sync.WaitGroup
@@ -117,7 +122,7 @@ func (x *exchange) copyOf(out *http.Request, b *route.Backend) *mirrored {
 	}
 	c.req.Body, c.req.Trailer = http.NoBody, nil
 	if x.content != nil {
-		c.body = newMirrorBody()
+		c.body = newMirrorBody(&x.g.copies.held)
 		c.req.Body = c.body
 		x.content.mirrors = append(x.content.mirrors, c.body)
 	}
@@ -135,7 +140,7 @@ func (c *mirrored) send() string {
 	}
 	abandoned := c.body != nil && c.body.abandoned()
 	if c.body != nil {
-		c.body.give(errMirrorEnded)
+		_ = c.body.Close()
 	}
 	switch {
 	case abandoned:
@@ -174,14 +179,15 @@ var errMirrorEnded = errors.New("gateway: the body of a copy was given up")
 
 // mirrorBody is the body of a copy: what the request itself has read so far. Safe for concurrent use.
 type mirrorBody struct {
+	held *atomic.Int64 // by the bodies of all copies
 	mu   sync.Mutex
 	more sync.Cond
 	data []byte
 	err  error // io.EOF: it is whole; errMirrorEnded: it never will be
 }
 
-func newMirrorBody() *mirrorBody {
-	b := &mirrorBody{}
+func newMirrorBody(held *atomic.Int64) *mirrorBody {
+	b := &mirrorBody{held: held}
 	b.more.L = &b.mu
 	return b
 }
@@ -193,15 +199,23 @@ func (b *mirrorBody) take(p []byte, end bool) {
 	switch {
 	case b.err != nil:
 		return
-	case len(b.data)+len(p) > maxMirrorBody:
-		b.err, b.data = errMirrorEnded, nil
+	case len(b.data)+len(p) > maxMirrorBody, b.held.Load()+int64(len(p)) > maxMirrorBodies:
+		b.drop()
+		b.err = errMirrorEnded
 	default:
+		b.held.Add(int64(len(p)))
 		b.data = append(b.data, p...)
 		if end {
 			b.err = io.EOF
 		}
 	}
 	b.more.Broadcast()
+}
+
+// drop lets go of what is held. The lock is held.
+func (b *mirrorBody) drop() {
+	b.held.Add(-int64(len(b.data)))
+	b.data = nil
 }
 
 // give ends the body, unless it has ended.
@@ -212,6 +226,7 @@ func (b *mirrorBody) give(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.err == nil {
+		b.drop() // it never will be whole
 		b.err = err
 	}
 	b.more.Broadcast()
@@ -235,6 +250,7 @@ func (b *mirrorBody) Read(p []byte) (int, error) {
 	}
 	n := copy(p, b.data)
 	b.data = b.data[n:]
+	b.held.Add(-int64(n))
 	if n == 0 && b.err != nil {
 		return 0, b.err
 	}
@@ -245,9 +261,7 @@ func (b *mirrorBody) Read(p []byte) (int, error) {
 func (b *mirrorBody) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.err == nil || b.err == io.EOF && len(b.data) > 0 {
-		b.data = nil
-	}
+	b.drop()
 	if b.err == nil {
 		b.err = http.ErrBodyReadAfterClose
 	}
