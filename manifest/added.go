@@ -183,8 +183,8 @@ func (t *translation) aliases() []alias {
 			if name == "" {
 				name = e.Name
 			}
-			if bad := checkDNSName(name); !bad.ok() || looksLikeAddress(name) || under(name, internalDomain) {
-				continue // a parent says only names; anything else must not become a host here
+			if bad := checkDNSName(name); !bad.ok() || looksLikeAddress(name) || strings.Contains(name, ".") {
+				continue // an alias is one label, the name of a Service; a host of the outside must not be taken by a Backend's name
 			}
 			a := byName[name]
 			if a == nil {

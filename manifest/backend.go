@@ -39,6 +39,7 @@ func (t *translation) translateBackends() {
 			t.claims[o.ID] = t.claim(o, c)
 		}
 	}
+	t.markShared()
 	t.addParentEntries(claimed)
 	for _, o := range each[*penstockv1alpha1.Backend](t.set) {
 		if d := t.direct[o.ID]; d != nil && d.fault.ok() {

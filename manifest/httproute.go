@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,7 +32,11 @@ func (t *translation) translateRoutes() {
 			k.tlsRule(&rules[k.index])
 		}))
 	}
-	slices.SortStableFunc(all, func(a, b attachable) int { return older(a.Object, b.Object) })
+	// GRPCRoute: of two kinds with one hostname the older stays, then the first by namespace and name, whatever its kind.
+	slices.SortStableFunc(all, func(a, b attachable) int {
+		return cmp.Or(compareCreated(a.Created, b.Created), strings.Compare(a.ID.Namespace, b.ID.Namespace),
+			strings.Compare(a.ID.Name, b.ID.Name), strings.Compare(a.ID.Kind, b.ID.Kind))
+	})
 	for _, o := range all {
 		t.attach(o)
 	}

@@ -13,6 +13,8 @@ const (
 	ConditionDegraded = "Degraded"
 	// ConditionRetryDelegated says that a route's retry codes and backoff are the hub's business (HOPS-AND-RETRIES B.2).
 	ConditionRetryDelegated = "penstock.dev/RetryDelegated"
+	// ConditionSharedDestination says that another Backend, which the message names, leads to the same hostname and port.
+	ConditionSharedDestination = "penstock.dev/SharedDestination"
 )
 
 // The reasons of conditions that are the same as in the Gateway API.
@@ -75,6 +77,8 @@ const (
 	ReasonForeignCatalogName = "ForeignCatalogName"
 	// ReasonDelegated is the reason of RetryDelegated.
 	ReasonDelegated = "Delegated"
+	// ReasonDifferentSettings is the reason of SharedDestination.
+	ReasonDifferentSettings = "DifferentSettings"
 	// ReasonNoGatewayClass: a Gateway names a class that does not exist.
 	ReasonNoGatewayClass = "NoGatewayClass"
 )

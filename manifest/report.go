@@ -31,11 +31,12 @@ type ObjectStatus struct {
 	Listeners []gwv1.ListenerStatus
 	// Parents of a route: those of our Gateways only. Whoever writes status leaves the others' entries alone.
 	Parents []gwv1.RouteParentStatus
-	// Ancestors of a policy: our Gateways that it matters to (GEP-713), with the same care for others' entries.
+	// Ancestors of a policy (GEP-713), or the parents of an XBackend: our Gateways that it matters to, with the same care
+	// for others' entries.
 	Ancestors []gwv1.PolicyAncestorStatus
 }
 
-// ancestor is a policy's status at one Gateway.
+// ancestor is the status of a policy or XBackend at one Gateway.
 func ancestor(g ID, controller string, conditions []metav1.Condition) gwv1.PolicyAncestorStatus {
 	group, kind, namespace := gwv1.Group(g.Group), gwv1.Kind(g.Kind), gwv1.Namespace(g.Namespace)
 	return gwv1.PolicyAncestorStatus{

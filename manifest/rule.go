@@ -407,6 +407,7 @@ func (k *ruleCheck) resolve(ref gwv1.BackendObjectReference) (*route.Backend, ID
 		backend, bad := k.t.service(id, ref.Port, k.o.ID.Kind, k.g)
 		return backend, id, bad
 	}
+	k.t.usedBy(id, k.g)
 	d := k.t.direct[id]
 	if k.g.mode == modeParent {
 		d = k.t.claims[id]

@@ -86,6 +86,12 @@ func scales() []scaled {
 				return scaleBackend(i) + fmt.Sprintf("---\napiVersion: penstock.dev/v1alpha1\nkind: EgressGrant\nmetadata: {name: all, namespace: team-%d}\nspec: {to: [{name: api}], from: [{clusters: [east]}]}\n", i)
 			}), Options{Controller: HubController, Catalog: true}
 		}},
+		{"Backends of one destination, no two alike", func(t testing.TB, n int) (*Set, Options) {
+			return scaleObjects(t, n, HubController, func(i int) string {
+				own := fmt.Sprintf("egress: {limits: {maxInFlight: %d}}}", i+1)
+				return strings.Replace(strings.Replace(scaleBackend(i), fmt.Sprintf("api-%d.", i), "api.", 1), "tls: {mode: ServerOnly}}", "tls: {mode: ServerOnly}, "+own, 1)
+			}), Options{Controller: HubController, Catalog: true}
+		}},
 	}
 }
 

@@ -27,5 +27,5 @@ const (
 
 // Features is the support table, sorted as the documentation shows it.
 func Features() []Feature {
-	return slices.Concat(gatewayFeatures(), httpRouteFeatures(), grpcRouteFeatures(), tlsRouteFeatures(), backendFeatures(), policyFeatures())
+	return slices.Concat(gatewayFeatures(), referenceFeatures(), httpRouteFeatures(), grpcRouteFeatures(), tlsRouteFeatures(), backendFeatures(), policyFeatures())
 }

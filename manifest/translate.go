@@ -26,6 +26,7 @@ func Translate(set *Set, opt Options) (*route.Snapshot, *Report) {
 		gateways: map[string]*gateway{},
 		layers:   map[ID]*layer{},
 		outcomes: map[ID]*outcome{},
+		users:    map[ID]map[*gateway]bool{},
 		services: map[string]*route.Backend{},
 		tlsOf:    map[servicePort]*tlsPolicy{},
 	}
@@ -57,8 +58,10 @@ type translation struct {
 
 	// direct are Backends as they are dialed, claims as they resolve to the parent's entries.
 	direct, claims map[ID]*destination
-	gateways       map[string]*gateway // ours, by "namespace/name"
-	gatewayOrder   []*gateway          // the same, oldest first
+	// users are the Gateways with a route that refers to an XBackend.
+	users        map[ID]map[*gateway]bool
+	gateways     map[string]*gateway // ours, by "namespace/name"
+	gatewayOrder []*gateway          // the same, oldest first
 	// layers are the filters of policies by target, and of EgressFilters by their own ID.
 	layers map[ID]*layer
 	// The parent's view, sorted, and by destination; nil until asked for.
@@ -119,7 +122,9 @@ func (t *translation) finish() (*route.Snapshot, *Report) {
 		o := &t.set.Objects()[i]
 		if c, ok := t.status[o.ID]; ok {
 			complete(o.ID, c)
-			r.Objects = append(r.Objects, ObjectStatus{ID: o.ID, Source: o.Source, Conditions: c.emit(o.Generation())})
+			s := ObjectStatus{ID: o.ID, Source: o.Source, Conditions: c.emit(o.Generation())}
+			s.Ancestors = t.ancestorsOf(o.ID, s.Conditions)
+			r.Objects = append(r.Objects, s)
 		}
 	}
 	for _, g := range t.gatewayOrder {

@@ -2,11 +2,13 @@ package manifest
 
 import (
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	penstockv1alpha1 "penstock.dev/penstock/apis/v1alpha1"
+	"penstock.dev/penstock/gateway/route"
 )
 
 // xBackend is the upstream experimental kind, read with a struct of our own because the port is spelled differently in
@@ -113,6 +115,40 @@ func (t *xBackendTLS) convert(o *Object) (*penstockv1alpha1.BackendTLS, *Problem
 			penstockv1alpha1.SubjectAltName{Type: string(s.Type), Hostname: string(s.Hostname), URI: string(s.URI)})
 	}
 	return out, nil
+}
+
+// maxAncestors is how many parents the status of an XBackend may list.
+const maxAncestors = 32
+
+// usedBy notes that a route of a Gateway refers to an XBackend.
+func (t *translation) usedBy(id ID, g *gateway) {
+	if id.Kind != "XBackend" {
+		return
+	}
+	if t.users[id] == nil {
+		t.users[id] = map[*gateway]bool{}
+	}
+	t.users[id][g] = true
+}
+
+// ancestorsOf are the Gateways that an XBackend matters to, oldest first, each with the conditions of the object: those
+// with a route that refers to it, be it accepted or not, and at a hub those with a Tunnel listener, behind which the
+// whole catalog is. The upstream kind has no other place for conditions (status.parents); ours has, and needs none.
+func (t *translation) ancestorsOf(id ID, conditions []metav1.Condition) (out []gwv1.PolicyAncestorStatus) {
+	if id.Kind != "XBackend" {
+		return nil
+	}
+	for _, g := range t.gatewayOrder {
+		if len(out) < maxAncestors && (t.users[id][g] || t.opt.Catalog && g.hasTunnel()) {
+			out = append(out, ancestor(g.ID, t.opt.Controller, conditions))
+		}
+	}
+	return out
+}
+
+// hasTunnel reports whether the Gateway serves a Tunnel listener.
+func (g *gateway) hasTunnel() bool {
+	return slices.ContainsFunc(g.listeners, func(l *listener) bool { return l.protocol == route.ProtocolTunnel && l.served() })
 }
 
 // deref is *p, or otherwise if p is nil.
