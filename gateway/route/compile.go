@@ -17,7 +17,6 @@ type compiled struct {
 	backends map[string]*Backend
 	grants   map[string][]*Grant // by Backend key
 	clusters map[string]*Cluster
-	ordered  []*entry // of all listeners, in order of precedence
 	// readsQuery: a match looks at query parameters.
 	readsQuery bool
 }
@@ -54,7 +53,6 @@ func (s *Snapshot) Compile() (*Snapshot, error) {
 		}
 	}
 	slices.SortStableFunc(entries, precedence)
-	c.ordered = entries
 	// A listener without rules still owns its hostname: a request for it must not reach a wider listener.
 	for i := range s.Listeners {
 		c.place(&s.Listeners[i])

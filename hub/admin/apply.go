@@ -94,9 +94,8 @@ func (s *Server) proposals(ctx context.Context, objects []manifest.Object) (ps [
 	return ps, all, nil
 }
 
-// dryRun translates what would be there, and returns what it finds about the proposals: all of it, and what keeps one
-// from being accepted.
-func (s *Server) dryRun(ps []proposal, all []catalog.Object) (found, fatal []admin.Finding) {
+// proposed is the set that would be there.
+func (s *Server) proposed(ps []proposal, all []catalog.Object) *manifest.Set {
 	proposed := map[catalog.Ref]bool{}
 	objects := make([]manifest.Object, 0, len(all)+len(ps))
 	for _, p := range ps {
@@ -119,7 +118,14 @@ func (s *Server) dryRun(ps []proposal, all []catalog.Object) (found, fatal []adm
 		objects = append(objects, m)
 	}
 	set, _ := manifest.NewSet(objects)
-	_, report := manifest.Translate(set, s.cfg.Hub.Options())
+	return set
+}
+
+// dryRun translates what would be there, and returns what it finds about the proposals: all of it, warnings included, and
+// what keeps one from being accepted.
+func (s *Server) dryRun(ps []proposal, all []catalog.Object) (found, fatal []admin.Finding) {
+	set := s.proposed(ps, all)
+	snapshot, report := manifest.Translate(set, s.cfg.Hub.Options())
 	refused := map[string]bool{}
 	ours := map[string]bool{}
 	for _, p := range ps {
@@ -130,13 +136,13 @@ func (s *Server) dryRun(ps []proposal, all []catalog.Object) (found, fatal []adm
 		}
 	}
 	var explained []admin.Finding
-	for _, problem := range report.Problems() {
+	for _, problem := range slices.Concat(report.Problems(), manifest.Lint(set, snapshot, s.cfg.Hub.Options())) {
 		f := admin.Finding(problem)
 		if !ours[f.Object] || f.Reason == manifest.ReasonOverridden {
 			continue // overridden is what the author of the other level wants, no mistake
 		}
 		found = append(found, f)
-		if refused[f.Object] {
+		if refused[f.Object] && f.Severity == "" {
 			explained = append(explained, f)
 		}
 	}

@@ -225,8 +225,12 @@ func TestValidateFindsMoreThanApplyRefuses(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	list, err := c.Validate(t.Context(), manifestsOf("b.yaml", backendYAML))
+	if err != nil || len(list.Items) != 1 || list.Items[0].Reason != manifest.ReasonNotGranted || list.Items[0].Severity != manifest.SeverityWarning {
+		t.Errorf("a Backend that nobody may use: %+v, %v, want a warning and nothing else", list, err)
+	}
+	list, err = c.Validate(t.Context(), manifestsOf("b.yaml", backendYAML, "g.yaml", grantYAML))
 	if err != nil || len(list.Items) != 0 || list.Items == nil {
-		t.Errorf("a good Backend: %+v, %v, want no findings", list, err)
+		t.Errorf("a good Backend with a grant: %+v, %v, want no findings", list, err)
 	}
 	// What is there counts: the Backend is not among the manifests.
 	w.apply("folder", backendYAML)
