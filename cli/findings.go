@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -9,11 +10,15 @@ import (
 	"penstock.dev/penstock/manifest"
 )
 
-// printFindings prints findings; any of them but warnings is exit code 1.
-func (a *app) printFindings(cmd *cobra.Command, list admin.FindingList, checked string) error {
+// printFindings prints findings; an error among them is exit code 1, and so is a warning if strict.
+func (a *app) printFindings(cmd *cobra.Command, list admin.FindingList, strict bool, checked string) error {
 	err := a.print.print(cmd, list, nil, func(t *table) {
 		for _, f := range list.Items {
-			t.line("%s", findingLine(f))
+			style := red
+			if f.Severity == manifest.SeverityWarning {
+				style = yellow
+			}
+			t.line("%s", t.styled(style, findingLine(f)))
 		}
 	})
 	if err != nil {
@@ -25,15 +30,21 @@ func (a *app) printFindings(cmd *cobra.Command, list admin.FindingList, checked 
 			warnings++
 		}
 	}
-	switch n := len(list.Items) - warnings; {
-	case n > 0:
-		empty(cmd, "%s; checked %s", count(n, "finding"), checked)
-		return exitError{exitFailed}
-	case warnings > 0:
-		empty(cmd, "%s; checked %s", count(warnings, "warning"), checked)
-		return nil
+	findings := len(list.Items) - warnings
+	var said []string
+	if findings > 0 {
+		said = append(said, count(findings, "finding"))
 	}
-	empty(cmd, "no findings; checked %s", checked)
+	if warnings > 0 {
+		said = append(said, count(warnings, "warning"))
+	}
+	if said == nil {
+		said = []string{"no findings"}
+	}
+	empty(cmd, "%s; checked %s", strings.Join(said, ", "), checked)
+	if findings > 0 || strict && warnings > 0 {
+		return exitError{exitFailed}
+	}
 	return nil
 }
 

@@ -2,13 +2,17 @@ package cli
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	gwv1 "sigs.k8s.io/gateway-api/apis/v1"
+	"sigs.k8s.io/yaml"
 
 	"penstock.dev/penstock/apis/admin"
+	"penstock.dev/penstock/apis/control"
 	"penstock.dev/penstock/gateway/route"
 	"penstock.dev/penstock/manifest"
 )
@@ -24,7 +28,9 @@ func (a *app) validateCommand() *cobra.Command {
 	var (
 		files  []string
 		as     string
+		view   string
 		online bool
+		strict bool
 	)
 	cmd := &cobra.Command{
 		Use: "validate (DIR... | -f FILE)", GroupID: groupObjects,
@@ -35,8 +41,12 @@ the hub's own code, so that what passes here is served there. The manifests must
 be among them.
 
 Whether they are a hub's or a spoke's is told by what is among them (--as says it outright). A spoke's Backends are
-checked as if the spoke dialed them itself, since only its hub knows what is granted to it. With --online the hub checks
-them together with the objects it has.`,
+checked as if the spoke dialed them itself, since only its hub knows what is granted to it; --view FILE says what is
+granted (a file with cluster and entries, as the hub sends it). With --online the hub checks the manifests together with
+the objects it has.
+
+Warnings are about what is served as written and cannot be meant: rules that never get a request, grants that match
+nobody. They do not change the exit code unless --strict is given.`,
 		Example: `  penstock validate catalog/
   penstock validate -f backend.yaml --online`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -50,6 +60,9 @@ them together with the objects it has.`,
 			if !slices.Contains([]string{asAuto, asHub, asSpoke}, as) {
 				return usagef("--as %q does not exist; use auto, hub or spoke", as)
 			}
+			if view != "" && (online || as == asHub) {
+				return usagef("--view is what a spoke is granted; it goes neither with --as hub nor with --online")
+			}
 			m, err := readManifests(cmd, paths)
 			if err != nil {
 				return err
@@ -60,24 +73,45 @@ them together with the objects it has.`,
 					if err != nil {
 						return err
 					}
-					return a.printFindings(cmd, list, count(len(m.Items), "file"))
+					return a.printFindings(cmd, list, strict, count(len(m.Items), "file"))
 				})(cmd, args)
 			}
-			list, objects, err := validate(m, as)
+			var granted *control.View
+			if view != "" {
+				if granted, err = readView(view); err != nil {
+					return err
+				}
+			}
+			list, objects, err := validate(m, as, granted)
 			if err != nil {
 				return err
 			}
-			return a.printFindings(cmd, list, count(objects, "object")+" in "+count(len(m.Items), "file"))
+			return a.printFindings(cmd, list, strict, count(objects, "object")+" in "+count(len(m.Items), "file"))
 		},
 	}
 	fileFlag(cmd, &files)
 	cmd.Flags().StringVar(&as, "as", asAuto, "whose manifests these are: hub, spoke, or auto")
+	cmd.Flags().StringVar(&view, "view", "", "file that says what the hub grants to the spoke whose manifests these are")
+	cmd.Flags().BoolVar(&strict, "strict", false, "exit code 1 on warnings too")
 	cmd.Flags().BoolVar(&online, "online", false, "let the hub check them together with what it has")
 	return cmd
 }
 
-// validate returns the findings and the number of objects that could be read.
-func validate(m admin.Manifests, as string) (admin.FindingList, int, error) {
+// readView reads what a hub grants to a cluster, strictly.
+func readView(name string) (*control.View, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("read the view: %w", err)
+	}
+	v := &control.View{}
+	if err := yaml.UnmarshalStrict(data, v); err != nil {
+		return nil, fmt.Errorf("read the view %s: %w; write cluster and entries, as the hub sends them", name, err)
+	}
+	return v, nil
+}
+
+// validate returns the findings and the number of objects that could be read. With a view the manifests are a spoke's.
+func validate(m admin.Manifests, as string, view *control.View) (admin.FindingList, int, error) {
 	validator, err := manifest.NewValidator()
 	if err != nil {
 		return admin.FindingList{}, 0, err
@@ -91,18 +125,14 @@ func validate(m admin.Manifests, as string) (admin.FindingList, int, error) {
 		objects, problems = append(objects, o), append(problems, p...)
 	}
 	set, duplicates := manifest.NewSet(objects...)
-	opt := manifest.Options{Controller: manifest.SpokeController, Now: time.Now()}
-	if as == asHub || (as == asAuto && isHub(set)) {
+	opt := manifest.Options{Controller: manifest.SpokeController, View: view, Now: time.Now()}
+	if as == asHub || as == asAuto && view == nil && isHub(set) {
 		opt.Controller, opt.Catalog = manifest.HubController, true
 	}
 	snapshot, report := manifest.Translate(set, opt)
-	compiled, err := snapshot.Compile()
-	if err != nil {
-		return admin.FindingList{}, 0, err
-	}
 
 	list := admin.FindingList{Items: []admin.Finding{}}
-	for _, p := range slices.Concat(problems, duplicates, report.Problems(), manifest.Lint(set, compiled, opt)) {
+	for _, p := range slices.Concat(problems, duplicates, report.Problems(), manifest.Lint(set, snapshot, opt)) {
 		list.Items = append(list.Items, admin.Finding(p))
 	}
 	slices.SortStableFunc(list.Items, compareFindings)
