@@ -63,22 +63,25 @@ func (t *translation) attachTo(o attachable, ref gwv1.ParentReference, field str
 	}
 	compiled := o.compile(g, c)
 	attached := false
-	var bad []Problem
+	var bad, taken []Problem
 	for _, l := range listeners {
 		hostnames, ok, ps := t.routeHostnames(o, l)
 		bad = append(bad, ps...)
-		attached = attached || ok
+		if !ok {
+			continue
+		}
 		// The same route may come by another parentRef; one that is not accepted counts nowhere.
-		if !ok || l.attached[o.ID] != nil || c.is(ConditionAccepted, false) {
+		if l.attached[o.ID] != nil || c.is(ConditionAccepted, false) {
+			attached = true
 			continue
 		}
 		if first := l.rival(o.ID.Kind, hostnames); first != nil {
-			t.report(o.Object, c, ConditionAccepted, field, fault{
-				ReasonConflicted, fmt.Sprintf("%s, which is older, has the same hostname on listener %s: HTTPRoutes and GRPCRoutes do not share one", first.route, l.spec.Name),
-				"use another hostname, or one kind of route for it",
-			})
+			taken = append(taken, o.Problem(field, ReasonConflicted,
+				fmt.Sprintf("%s, which goes before, has the same hostname on listener %s: HTTPRoutes and GRPCRoutes do not share one", first.route, l.spec.Name),
+				"use another hostname, or one kind of route for it"))
 			continue
 		}
+		attached = true
 		l.attached[o.ID] = &attachment{o.ID, hostnames}
 		if l.byKind[o.ID.Kind] == nil {
 			l.byKind[o.ID.Kind] = &hostIndex{}
@@ -89,6 +92,7 @@ func (t *translation) attachTo(o attachable, ref gwv1.ParentReference, field str
 			l.rules = append(l.rules, r)
 		}
 	}
+	bad = append(taken, bad...)
 	t.findings = append(t.findings, bad...)
 	switch {
 	case attached:

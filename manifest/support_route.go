@@ -54,6 +54,7 @@ func grpcRouteFeatures() []Feature {
 		{"GRPCRoute", "catalog names, at a hub", "A route of an entry's own namespace takes the place of the implicit one.", "", Served, "hub_grpc_route"},
 		{"GRPCRoute", "matches of nothing, sessionPersistence", "The rule is dropped or answers 500.", "GRPCRoute", Refused, "grpc_refused"},
 		{"GRPCRoute", "one hostname with an HTTPRoute on one listener", "The older route stays.", "GRPCRoute", Refused, "grpc_http_conflict"},
+		{"GRPCRoute", "the same, on one of several listeners", "The route stands on the others; PartiallyInvalid, reason Conflicted.", "GRPCRoute", Served, "grpc_http_partly"},
 		{"GRPCRoute", "the same, of one age", "The first by namespace and name stays, whatever its kind.", "GRPCRoute", Refused, "grpc_http_tie"},
 	}
 }
