@@ -24,6 +24,7 @@ func (x *exchange) answer(res *http.Response) *failure {
 	x.slot.streaming()
 	x.g.cfg.Metrics.InFlight(x.Backend.Key, -1)
 	x.body.Release()
+	x.content.answered()
 
 	removeHopByHop(res.Header)
 	if res.StatusCode < http.StatusOK { // informational ones do not come here: a 101
@@ -96,8 +97,11 @@ func (x *exchange) copy(res *http.Response) error {
 	}
 	buf := copyBuffers.Get().(*[32 << 10]byte)
 	defer copyBuffers.Put(buf)
+	reader := x.watchReader()
+	defer reader.end()
 	for {
 		n, err := res.Body.Read(buf[:])
+		reader.begin()
 		if n > 0 {
 			written, werr := x.w.Write(buf[:n])
 			x.bytesOut += int64(written)
@@ -110,6 +114,7 @@ func (x *exchange) copy(res *http.Response) error {
 			if err := flush(); err != nil {
 				return err
 			}
+			reader.end()
 		case io.EOF:
 			return nil
 		default:

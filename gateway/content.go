@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
@@ -24,6 +25,42 @@ type content struct {
 	read    atomic.Int64
 	ended   atomic.Bool // the body was read to its end
 	err     atomic.Pointer[error]
+	// most bytes that may come [any number].
+	most int64
+	// patience ends a read that waits too long for its sender, until the request is answered. nil: for ever.
+	patience *time.Timer
+	idle     time.Duration
+	calm     atomic.Bool
+	refusal  atomic.Pointer[failure]
+}
+
+// impatient gives the sender of a body so much time for its next bytes.
+func (c *content) impatient(w http.ResponseWriter, idle time.Duration) {
+	c.idle = idle
+	c.patience = time.AfterFunc(idle, func() {
+		if c.calm.Load() {
+			return
+		}
+		c.refusal.CompareAndSwap(nil, fail(reasonSlowRequest, fmt.Sprintf("no byte of the body came in %v", idle), remedies[reasonSlowRequest]))
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now())
+	})
+	c.patience.Stop()
+}
+
+// answered ends the impatience: who reads an answer may stay silent.
+func (c *content) answered() {
+	if c != nil && c.patience != nil {
+		c.calm.Store(true)
+		c.patience.Stop()
+	}
+}
+
+// refused is why the body is refused, if it is.
+func (c *content) refused() *failure {
+	if c == nil {
+		return nil
+	}
+	return c.refusal.Load()
 }
 
 // Read is called by one goroutine at a time.
@@ -33,8 +70,18 @@ func (c *content) Read(p []byte) (int, error) {
 	if c.over {
 		return 0, http.ErrBodyReadAfterClose
 	}
+	if c.patience != nil && !c.calm.Load() {
+		c.patience.Reset(c.idle)
+	}
 	n, err := c.r.Body.Read(p)
-	c.read.Add(int64(n))
+	if c.patience != nil {
+		c.patience.Stop()
+	}
+	if read := c.read.Add(int64(n)); c.most > 0 && read > c.most {
+		f := tooLarge(c.most)
+		c.refusal.CompareAndSwap(nil, f)
+		n, err = 0, f // the next hop must never take it for whole
+	}
 	for _, m := range c.mirrors {
 		m.take(p[:n], err == io.EOF)
 	}
@@ -74,6 +121,12 @@ func (x *exchange) openBody() {
 	x.content = &content{r: x.r, trailer: http.Header{}}
 	for name := range x.r.Trailer {
 		x.content.trailer[name] = nil
+	}
+	if !x.from.tunnel() {
+		x.content.most = x.g.cfg.Edges.RequestBytes
+		if !x.grpc {
+			x.content.impatient(x.w, x.g.cfg.Edges.BodyIdle)
+		}
 	}
 	x.body = retry.NewBody(x.content, x.g.cfg.BodyBytes, x.g.bodies)
 }

@@ -15,6 +15,9 @@ import (
 const (
 	reasonMalformed           = "malformed"
 	reasonHeaderTooLarge      = "header-too-large"
+	reasonURITooLong          = "uri-too-long"
+	reasonBodyTooLarge        = "body-too-large"
+	reasonSlowRequest         = "slow-request"
 	reasonReservedName        = "reserved-name"
 	reasonHopForged           = "hop-forged"
 	reasonReservedHost        = "reserved-host"
@@ -68,6 +71,9 @@ type answer struct {
 var answers = map[string]answer{
 	reasonMalformed:      {400, "http_request_error", "", "the request is malformed", 0},
 	reasonHeaderTooLarge: {431, "http_request_error", "", "the request header has too many fields or bytes", 0},
+	reasonURITooLong:     {414, "http_request_error", "", "the request target is too long", 0},
+	reasonBodyTooLarge:   {413, "http_request_error", "", "the request has more content than this gateway takes", 0},
+	reasonSlowRequest:    {408, "http_request_error", "", "the content of the request stopped coming", 0},
 	reasonReservedName:   {400, "http_request_error", "", "a reserved header is nominated in Connection or spelled with underscores", 0},
 	reasonHopForged:      {403, "http_request_denied", "", "the hop headers do not belong to this peer", 0},
 	reasonNotVouched:     {403, "http_request_denied", "", "the peer may not speak for this cluster", 0},

@@ -31,8 +31,8 @@ type Config struct {
 	// Limits that requests are clamped to. Limits.Headers is the time to response headers of a Backend that sets none
 	// [30s]; a Backend may raise it, up to 600 s.
 	Limits hop.Limits
-	// HeaderBytes of one request head at a workload listener [64 KiB].
-	HeaderBytes int
+	// Edges bounds what a client may take at a workload listener.
+	Edges Edges
 	// MaxRequests in the handler at one time [20000]. Beyond it a request is refused before anything else; towards a
 	// tunnel that is the proof P5.
 	MaxRequests int
@@ -95,7 +95,6 @@ type table struct {
 // The limits where the config sets none.
 const (
 	defaultHeaders     = 30 * time.Second
-	defaultHeaderBytes = 64 << 10
 	defaultMaxRequests = 20_000
 	maxHeaders         = 600 * time.Second
 )
@@ -105,9 +104,7 @@ func New(cfg Config) (*Gateway, error) {
 	if cfg.Self.Group == "" {
 		return nil, errors.New("gateway: Config.Self.Group is empty; every loop check needs the id of the gateway group")
 	}
-	if cfg.HeaderBytes == 0 {
-		cfg.HeaderBytes = defaultHeaderBytes
-	}
+	cfg.Edges = cfg.Edges.withDefaults()
 	if cfg.MaxRequests == 0 {
 		cfg.MaxRequests = defaultMaxRequests
 	}

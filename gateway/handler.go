@@ -93,7 +93,7 @@ func (x *exchange) forward() *failure {
 		f.notProcessed = x.from.tunnel() // P5: nothing but this count was looked at
 		return f
 	}
-	for _, step := range []func() *failure{x.arrive, x.judged, x.identify, x.decide} {
+	for _, step := range []func() *failure{x.arrive, x.judged, x.bounded, x.identify, x.decide} {
 		if f := step(); f != nil {
 			return f
 		}
@@ -258,6 +258,7 @@ func (x *exchange) end() {
 		}
 	}
 	x.record()
+	x.hurried()
 	if v != nil {
 		panic(v) // the server resets the stream, or closes the connection without an end of the message
 	}
@@ -274,6 +275,8 @@ func (x *exchange) ended() *failure {
 	switch {
 	case x.clock.over():
 		return fail(reasonDeadline, context.Cause(x.clock.ctx).Error(), remedies[reasonDeadline])
+	case x.content.refused() != nil:
+		return x.content.refused()
 	case x.clock.ctx.Err() != nil, x.content.failed():
 		return fail(reasonClientGone, "the client is gone", "")
 	}

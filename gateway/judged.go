@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	"penstock.dev/penstock/gateway/h1"
 )
@@ -17,10 +19,18 @@ type judgedConn struct {
 	net.Conn
 	requests h1.Requests
 	state    *tls.ConnectionState // nil: cleartext
+	// writeIdle is how long one write may wait for its reader.
+	writeIdle time.Duration
 }
 
-func judge(c net.Conn, maxHead int, state *tls.ConnectionState) *judgedConn {
-	return &judgedConn{Conn: c, requests: h1.Requests{MaxHead: maxHead}, state: state}
+func judge(c net.Conn, edges Edges, state *tls.ConnectionState) *judgedConn {
+	return &judgedConn{Conn: c, requests: h1.Requests{MaxHead: edges.HeaderBytes, MaxFields: edges.HeaderFields}, state: state, writeIdle: edges.WriteIdle}
+}
+
+// Write gives up a reader that takes nothing.
+func (c *judgedConn) Write(p []byte) (int, error) {
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(c.writeIdle))
+	return c.Conn.Write(p)
 }
 
 // Read withholds what is malformed in the middle of a request's content: its reader must not take the rest for whole.
@@ -45,12 +55,26 @@ func (c *judgedConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-type judgedKey struct{}
+type connectedKey struct{}
+
+// connected is what a request knows of its connection.
+type connected struct {
+	conn   net.Conn
+	judged *judgedConn // nil: HTTP/2 over TLS
+	// begun counts requests, hurried those among them that their client took back before they were answered.
+	begun, hurried atomic.Int64
+}
+
+// connectedOf finds the connection of a request; nil: it came otherwise.
+func connectedOf(r *http.Request) *connected {
+	c, _ := r.Context().Value(connectedKey{}).(*connected)
+	return c
+}
 
 // judging is a listener whose connections are judged.
 type judging struct {
 	net.Listener
-	maxHead int
+	edges Edges
 }
 
 func (j judging) Accept() (net.Conn, error) {
@@ -64,24 +88,22 @@ func (j judging) Accept() (net.Conn, error) {
 	if _, done := c.(*judgedConn); done {
 		return c, nil
 	}
-	return judge(c, j.maxHead, nil), nil
+	return judge(c, j.edges, nil), nil
 }
 
-// withJudged lets the handler find its connection.
-func withJudged(ctx context.Context, c net.Conn) context.Context {
-	if j, ok := c.(*judgedConn); ok {
-		return context.WithValue(ctx, judgedKey{}, j)
-	}
-	return ctx
+// withConnected lets the handler find its connection.
+func withConnected(ctx context.Context, c net.Conn) context.Context {
+	judged, _ := c.(*judgedConn)
+	return context.WithValue(ctx, connectedKey{}, &connected{conn: c, judged: judged})
 }
 
 // judged refuses a request whose head is in doubt.
 func (x *exchange) judged() *failure {
-	c, ok := x.r.Context().Value(judgedKey{}).(*judgedConn)
-	if !ok {
+	c := connectedOf(x.r)
+	if c == nil || c.judged == nil {
 		return nil
 	}
-	doubt := c.requests.Doubt()
+	doubt := c.judged.requests.Doubt()
 	if doubt == nil {
 		return nil
 	}
@@ -95,8 +117,8 @@ func (x *exchange) judged() *failure {
 // tlsState gives the handler what it must know of a connection that was judged above TLS.
 func tlsState(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, ok := r.Context().Value(judgedKey{}).(*judgedConn); ok && c.state != nil {
-			r.TLS = c.state
+		if c := connectedOf(r); c != nil && c.judged != nil && c.judged.state != nil {
+			r.TLS = c.judged.state
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -77,10 +77,8 @@ type listener struct {
 }
 
 const (
-	defaultDrainTime  = 30 * time.Second
-	readHeaderTimeout = 10 * time.Second
-	idleTimeout       = 2 * time.Minute
-	rebindEvery       = 5 * time.Second
+	defaultDrainTime = 30 * time.Second
+	rebindEvery      = 5 * time.Second
 )
 
 // NewListeners binds nothing before Run.
@@ -219,6 +217,7 @@ func (l *Listeners) bind(port int, secure bool) (*listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: listener on port %d: %w; free the port, or map it to another one under bind.ports", port, err)
 	}
+	edges := l.cfg.Gateway.cfg.Edges
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(secure)
@@ -239,29 +238,27 @@ func (l *Listeners) bind(port int, secure bool) (*listener, error) {
 			workload.ServeHTTP(w, r)
 		}),
 		ConnState:         l.count,
-		ConnContext:       withJudged,
+		ConnContext:       withConnected,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		Protocols:         protocols,
-		ReadHeaderTimeout: l.headTime(),
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    l.cfg.Gateway.cfg.HeaderBytes,
+		ReadHeaderTimeout: edges.HeadTime,
+		IdleTimeout:       edges.ConnectionIdle,
+		MaxHeaderBytes:    edges.HeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: edges.ConnectionStreams, WriteByteTimeout: edges.WriteIdle},
 		ErrorLog:          slog.NewLogLogger(l.cfg.Log.Handler(), slog.LevelDebug),
 	}
-	incoming := socket
+	incoming := net.Listener(newCrowd(socket, edges, l.cfg.Gateway.cfg.Metrics))
 	if secure {
-		incoming = l.secure(ctx, port, socket, requests)
+		incoming = l.secure(ctx, port, incoming, requests)
 	}
 	l.servers.Go(func() {
-		if err := server.Serve(judging{incoming, l.cfg.Gateway.cfg.HeaderBytes}); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		if err := server.Serve(judging{incoming, edges}); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			l.cfg.Log.Error("listener ended", "port", port, "error", err)
 		}
 	})
 	address := socket.Addr().(*net.TCPAddr).AddrPort()
 	return &listener{secure: secure, server: server, cut: cut, requests: requests, socket: socket, address: netip.AddrPortFrom(address.Addr().Unmap(), address.Port())}, nil
 }
-
-// headTime is how long a client may take for a request head, or for a handshake.
-func (l *Listeners) headTime() time.Duration { return readHeaderTimeout }
 
 // count follows the connections of all servers.
 func (l *Listeners) count(_ net.Conn, state http.ConnState) {

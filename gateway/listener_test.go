@@ -42,10 +42,15 @@ type listening struct {
 	done    chan error
 }
 
-func startListening(t *testing.T, s *route.Snapshot, next roundTrip, ports map[int]int) *listening {
+func startListening(t *testing.T, s *route.Snapshot, next roundTrip, ports map[int]int, edges ...func(*Edges)) *listening {
 	t.Helper()
 	l := &listening{changed: make(chan struct{}, 99), done: make(chan error, 1)}
-	l.rig = newRig(t, s, func(c *Config) { c.Endpoint, c.HeaderBytes = next.endpoint(), 8<<10 })
+	l.rig = newRig(t, s, func(c *Config) {
+		c.Endpoint, c.Edges.HeaderBytes = next.endpoint(), 8<<10
+		for _, set := range edges {
+			set(&c.Edges)
+		}
+	})
 	var err error
 	l.Listeners, err = NewListeners(ListenersConfig{
 		Gateway: l.Gateway, Ports: ports, DrainTime: 5 * time.Second, Log: l.Gateway.cfg.Log, OnChange: func() { l.changed <- struct{}{} },

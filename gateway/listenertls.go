@@ -133,7 +133,7 @@ func (s *secureListener) run() {
 // sort reads a connection's hello and hands it on.
 func (s *secureListener) sort(c net.Conn) {
 	stop := context.AfterFunc(s.ctx, func() { _ = c.Close() }) // a client that says nothing holds up no end
-	peeked, name, err := peekHello(c, s.l.headTime())
+	peeked, name, err := peekHello(c, s.l.cfg.Gateway.cfg.Edges.HeadTime)
 	stop()
 	if err != nil {
 		_ = c.Close()
@@ -161,7 +161,7 @@ func (s *secureListener) deliver(c net.Conn, table *tlsTable) {
 	secured := tls.Server(c, &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		return table.config(s.port, hello)
 	}})
-	ctx, cancel := context.WithTimeout(s.ctx, s.l.headTime())
+	ctx, cancel := context.WithTimeout(s.ctx, s.l.cfg.Gateway.cfg.Edges.HeadTime)
 	defer cancel()
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = c.Close()
@@ -169,7 +169,7 @@ func (s *secureListener) deliver(c net.Conn, table *tlsTable) {
 	}
 	out := net.Conn(secured)
 	if state := secured.ConnectionState(); state.NegotiatedProtocol != "h2" {
-		out = judge(secured, s.l.cfg.Gateway.cfg.HeaderBytes, &state)
+		out = judge(secured, s.l.cfg.Gateway.cfg.Edges, &state)
 	}
 	select {
 	case s.accepted <- out:

@@ -10,7 +10,10 @@ import (
 // remedies say what an operator can change, by reason.
 var remedies = map[string]string{
 	reasonMalformed:          "run the same protocol version at both ends of the tunnel, and let only gateways send requests into it",
-	reasonHeaderTooLarge:     "send fewer or shorter header fields, or raise limits.headerBytes",
+	reasonHeaderTooLarge:     "send fewer or shorter header fields, or raise limits.headerBytes or limits.headerFields",
+	reasonURITooLong:         "send a shorter target, or raise limits.uriBytes",
+	reasonBodyTooLarge:       "send less at once, or raise limits.requestMiB",
+	reasonSlowRequest:        "find out why the client stopped sending, or raise limits.bodyIdle",
 	reasonReservedName:       "take the header out of the request, and out of Connection",
 	reasonHopForged:          "look at the peer: its certificate and the path it writes disagree",
 	reasonNotVouched:         "name the cluster in vouchesFor of the Cluster object of that hub",

@@ -12,9 +12,6 @@ import (
 	"penstock.dev/penstock/gateway/telemetry"
 )
 
-// streamIdle ends a stream of a TLSRoute in which no byte moves.
-const streamIdle = 10 * time.Minute
-
 // stream serves one connection of a TLSRoute: it goes to a Service as it came, or with its TLS ended here. There is nothing
 // to answer with but the end of the connection.
 func (l *Listeners) stream(ctx context.Context, c net.Conn, table *tlsTable, listener *route.Listener, name string) {
@@ -73,7 +70,7 @@ func (l *Listeners) carry(ctx context.Context, c net.Conn, table *tlsTable, list
 		_ = c.Close()
 		_ = there.Close()
 	})()
-	idle := newIdleStream(here, there)
+	idle := newIdleStream(g.cfg.Edges.StreamIdle, here, there)
 	defer idle.timer.Stop()
 	up := make(chan error, 1)
 	go func() {
@@ -102,40 +99,43 @@ func (l *Listeners) endTLS(ctx context.Context, c net.Conn, table *tlsTable, lis
 	if config == nil {
 		return nil, fmt.Errorf("listener %s of %s cannot end TLS", listener.Name, listener.Gateway)
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.headTime())
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Gateway.cfg.Edges.HeadTime)
 	defer cancel()
 	secured := tls.Server(c, config)
 	return secured, secured.HandshakeContext(ctx)
 }
 
-// idleStream closes both sides of a stream in which no byte moves, whatever the direction.
-type idleStream struct{ timer *time.Timer }
+// idleStream closes both sides of a stream in which no byte moves for a time, whatever the direction.
+type idleStream struct {
+	timer *time.Timer
+	after time.Duration
+}
 
-func newIdleStream(sides ...net.Conn) *idleStream {
-	return &idleStream{time.AfterFunc(streamIdle, func() {
+func newIdleStream(after time.Duration, sides ...net.Conn) *idleStream {
+	return &idleStream{after: after, timer: time.AfterFunc(after, func() {
 		for _, c := range sides {
 			_ = c.Close()
 		}
 	})}
 }
 
-func (i *idleStream) of(c net.Conn) net.Conn { return idling{c, i.timer} }
+func (i *idleStream) of(c net.Conn) net.Conn { return idling{c, i} }
 
 // idling is one side of it.
 type idling struct {
 	net.Conn
-	timer *time.Timer
+	stream *idleStream
 }
 
 func (i idling) Read(p []byte) (int, error) {
 	n, err := i.Conn.Read(p)
-	i.timer.Reset(streamIdle)
+	i.stream.timer.Reset(i.stream.after)
 	return n, err
 }
 
 func (i idling) Write(p []byte) (int, error) {
 	n, err := i.Conn.Write(p)
-	i.timer.Reset(streamIdle)
+	i.stream.timer.Reset(i.stream.after)
 	return n, err
 }
 

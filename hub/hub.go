@@ -156,13 +156,9 @@ func (h *hub) open(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
+	limits, edges := gateway.LimitsOf(h.cfg.Limits)
 	h.gateway, err = gateway.New(gateway.Config{
-		Name: h.cfg.Name,
-		Self: h.self(keys),
-		Limits: hop.Limits{
-			Hops: h.cfg.Limits.Hops, Attempts: h.cfg.Limits.Attempts, Headers: h.cfg.Limits.ResponseHeaders.Duration,
-		},
-		HeaderBytes: h.cfg.Limits.HeaderBytes, Endpoint: h.endpoint,
+		Name: h.cfg.Name, Self: h.self(keys), Limits: limits, Edges: edges, Endpoint: h.endpoint,
 		Control: (&controller{
 			hello: h.hello, board: h.board, draining: h.tunnels.Draining(), renew: h.registry.Renew, gone: h.registry.Gone,
 			reports: &h.reports, refused: h.refusals.Add, log: h.log,

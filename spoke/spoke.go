@@ -104,12 +104,9 @@ func (s *spoke) open(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
+	limits, edges := gateway.LimitsOf(s.cfg.Limits)
 	g := gateway.Config{
-		Name: s.cfg.Name,
-		Limits: hop.Limits{
-			Hops: s.cfg.Limits.Hops, Attempts: s.cfg.Limits.Attempts, Headers: s.cfg.Limits.ResponseHeaders.Duration,
-		},
-		HeaderBytes: s.cfg.Limits.HeaderBytes, Identify: callers.identify, Endpoint: s.endpoint,
+		Name: s.cfg.Name, Limits: limits, Edges: edges, Identify: callers.identify, Endpoint: s.endpoint,
 		Log: s.log, Metrics: s.metrics, AccessLog: s.access, Refusals: s.refusals,
 	}
 	opt := manifest.Options{Controller: manifest.SpokeController}

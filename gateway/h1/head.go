@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// MaxFields is how many header fields a message may have.
+// MaxFields is how many header fields a response may have, and a request where nothing else is said.
 const MaxFields = 256
 
 // A head that is too much; all other errors of this package mean that a message is malformed.
 var (
-	ErrTooManyFields = fmt.Errorf("more than %d header fields", MaxFields)
+	ErrTooManyFields = errors.New("more header fields than allowed")
 	ErrTooLarge      = errors.New("the head is longer than allowed")
 )
 
@@ -25,8 +25,8 @@ type Framing struct {
 }
 
 // Request judges the head of a request, from its first byte to the empty line, which is part of it. The error says what is
-// wrong, without quoting values.
-func Request(head []byte) (Framing, error) {
+// wrong, without quoting values. maxFields is how many header fields it may have.
+func Request(head []byte, maxFields int) (Framing, error) {
 	line, fields, ok := bytes.Cut(head, []byte("\r\n"))
 	if !ok {
 		return Framing{}, errors.New("the request line has no end")
@@ -41,7 +41,7 @@ func Request(head []byte) (Framing, error) {
 	case !validTarget(target):
 		return Framing{}, errors.New("the request target has characters that belong in none")
 	}
-	f, host, err := parse(fields)
+	f, host, err := parse(fields, maxFields)
 	switch {
 	case err != nil:
 		return Framing{}, err
@@ -76,12 +76,12 @@ func Response(head []byte) (Framing, error) {
 	if !ok || len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.")) || line[8] != ' ' || !digits(line[9:12]) || len(line) > 12 && line[12] != ' ' || hasControl(line) {
 		return Framing{}, errors.New("the status line is malformed")
 	}
-	f, _, err := parse(fields)
+	f, _, err := parse(fields, MaxFields)
 	return f, err
 }
 
 // parse judges the field lines and the empty line behind them.
-func parse(fields []byte) (f Framing, host []string, err error) {
+func parse(fields []byte, maxFields int) (f Framing, host []string, err error) {
 	f.Length = -1
 	lengths, encodings := 0, 0
 	for n := 0; ; n++ {
@@ -96,7 +96,7 @@ func parse(fields []byte) (f Framing, host []string, err error) {
 			return f, host, nil
 		case len(line) == 0:
 			return f, nil, errors.New("bytes behind the empty line")
-		case n == MaxFields:
+		case n == maxFields:
 			return f, nil, ErrTooManyFields
 		case line[0] == ' ' || line[0] == '\t':
 			return f, nil, errors.New("a folded line")

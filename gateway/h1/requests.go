@@ -2,6 +2,7 @@ package h1
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,6 +13,8 @@ import (
 type Requests struct {
 	// MaxHead is how many bytes a head may have.
 	MaxHead int
+	// MaxFields is how many fields a head may have [MaxFields].
+	MaxFields int
 
 	mu    sync.Mutex
 	state state
@@ -118,7 +121,7 @@ func (r *Requests) head(p []byte) []byte {
 		r.doubt, r.state, r.kept = ErrTooLarge, blind, nil
 		return nil
 	}
-	framing, err := Request(r.kept[:end])
+	framing, err := Request(r.kept[:end], cmp.Or(r.MaxFields, MaxFields))
 	rest := bytes.Clone(r.kept[end:])
 	r.kept = r.kept[:0]
 	switch {

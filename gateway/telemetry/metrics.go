@@ -35,6 +35,7 @@ type Metrics struct {
 	mirrors   *prometheus.CounterVec
 	streams   *prometheus.CounterVec
 	rotations *prometheus.CounterVec
+	cut       *prometheus.CounterVec
 	stripped  prometheus.Counter
 	panics    prometheus.Counter
 	dropped   prometheus.Counter
@@ -76,6 +77,7 @@ func New(cfg Config) *Metrics {
 		mirrors:   counters("penstock_mirror_total", "Copies of requests that routes asked for, by what became of them.", "outcome"),
 		streams:   counters("penstock_streams_total", "TLS streams of TLSRoutes, by how they ended.", "outcome"),
 		rotations: counters("penstock_credential_rotations_total", "New versions of a credential that were taken into use.", "credential"),
+		cut:       counters("penstock_clients_cut_total", "Connections closed and answers cut off because a client took too much, by what.", "limit"),
 		stripped:  counter("penstock_reserved_header_stripped_total", "Reserved headers deleted from requests at untrusted listeners."),
 		panics:    counter("penstock_handler_panics_total", "Panics recovered in the request handler; anything but 0 is a bug."),
 		dropped:   counter("penstock_access_log_dropped_total", "Access log lines dropped because the sink did not keep up."),
@@ -83,7 +85,7 @@ func New(cfg Config) *Metrics {
 		problems:  gauge("penstock_config_errors", "Problems found in the manifests of the snapshot that is served."),
 	}
 	m.registry.MustRegister(
-		m.requests, m.duration, m.attempts, m.hops, m.inFlight, m.refusals, m.loops, m.exhausted, m.failOpen, m.mirrors, m.streams, m.rotations,
+		m.requests, m.duration, m.attempts, m.hops, m.inFlight, m.refusals, m.loops, m.exhausted, m.failOpen, m.mirrors, m.streams, m.rotations, m.cut,
 		m.stripped, m.panics, m.dropped, m.revision, m.problems,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "penstock_amplification_ratio",
@@ -201,6 +203,13 @@ func (m *Metrics) Mirrored(outcome string) {
 func (m *Metrics) Streamed(outcome string) {
 	if m != nil {
 		m.streams.WithLabelValues(outcome).Inc()
+	}
+}
+
+// Cut counts a client that was cut off, by the limit that it met.
+func (m *Metrics) Cut(limit string) {
+	if m != nil {
+		m.cut.WithLabelValues(limit).Inc()
 	}
 }
 

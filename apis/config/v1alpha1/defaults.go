@@ -69,10 +69,13 @@ func (c *ResolverConfig) setDefaults() {
 }
 
 func (c *LimitsConfig) setDefaults() {
-	c.Hops = cmp.Or(c.Hops, 4)
-	c.Attempts = cmp.Or(c.Attempts, 3)
-	orDuration(&c.ResponseHeaders, 30*time.Second)
-	c.HeaderBytes = cmp.Or(c.HeaderBytes, 64<<10)
+	for _, b := range c.bounds() {
+		if b.number != nil {
+			*b.number = cmp.Or(*b.number, b.standard.(int))
+		} else {
+			orDuration(b.time, b.standard.(time.Duration))
+		}
+	}
 }
 
 func (c *ObserveConfig) setDefaults(folder string) {

@@ -159,8 +159,25 @@ type LimitsConfig struct {
 	Attempts int `json:"attempts,omitempty"` // [3], at most 5
 	// ResponseHeaders is Tmax [30s], at most 600s.
 	ResponseHeaders Duration `json:"responseHeaders,omitzero"`
-	// HeaderBytes of one head [65536].
-	HeaderBytes int `json:"headerBytes,omitempty"`
+	// HeaderBytes of one head [65536], HeaderFields in it [256], URIBytes of its target [16384].
+	HeaderBytes  int `json:"headerBytes,omitempty"`
+	HeaderFields int `json:"headerFields,omitempty"`
+	URIBytes     int `json:"uriBytes,omitempty"`
+	// RequestMiB of content that one request may have [0: any amount].
+	RequestMiB int `json:"requestMiB,omitempty"`
+	// Connections at one listener [16384], and those of one client address among them [4096].
+	Connections       int `json:"connections,omitempty"`
+	ClientConnections int `json:"clientConnections,omitempty"`
+	// ConnectionStreams is how many requests one HTTP/2 connection may have under way [250].
+	ConnectionStreams int `json:"connectionStreams,omitempty"`
+	// HeadTime is how long a client may take for a head, and for a handshake [10s]; BodyIdle how long for the next bytes of
+	// a body before it was answered [1m]; WriteIdle how long to take the next bytes of an answer [1m].
+	HeadTime  Duration `json:"headTime,omitzero"`
+	BodyIdle  Duration `json:"bodyIdle,omitzero"`
+	WriteIdle Duration `json:"writeIdle,omitzero"`
+	// ConnectionIdle closes a connection without requests [2m]; StreamIdle a TLS stream in which no byte moves [10m].
+	ConnectionIdle Duration `json:"connectionIdle,omitzero"`
+	StreamIdle     Duration `json:"streamIdle,omitzero"`
 }
 
 // ObserveConfig is what operators see. Empty addresses: off.

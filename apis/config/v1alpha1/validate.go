@@ -10,13 +10,6 @@ import (
 	"time"
 )
 
-// The hard caps of HOPS-AND-RETRIES (H, A and T).
-const (
-	maxHops            = 8
-	maxAttempts        = 5
-	maxResponseHeaders = 600 * time.Second
-)
-
 func (f *findings) hub(c *HubConfig) {
 	f.header(c.APIVersion, c.Kind, KindHub)
 	f.processName("name", c.Name)
@@ -191,10 +184,19 @@ func (f *findings) resolver(c *ResolverConfig) {
 }
 
 func (f *findings) limits(c *LimitsConfig) {
-	f.inRange("limits.hops", c.Hops, 1, maxHops)
-	f.inRange("limits.attempts", c.Attempts, 1, maxAttempts)
-	f.between("limits.responseHeaders", c.ResponseHeaders, 100*time.Millisecond, maxResponseHeaders)
-	f.inRange("limits.headerBytes", c.HeaderBytes, 4<<10, 1<<20)
+	for _, b := range c.bounds() {
+		if b.number != nil {
+			f.inRange("limits."+b.field, *b.number, b.low.(int), b.high.(int))
+		} else {
+			f.between("limits."+b.field, *b.time, b.low.(time.Duration), b.high.(time.Duration))
+		}
+	}
+	if c.URIBytes > c.HeaderBytes {
+		f.add("limits.uriBytes", "raise limits.headerBytes, or lower it", "%d is more than limits.headerBytes, %d: a target is part of its head", c.URIBytes, c.HeaderBytes)
+	}
+	if c.ClientConnections > c.Connections {
+		f.add("limits.clientConnections", "raise limits.connections, or lower it", "%d is more than limits.connections, %d", c.ClientConnections, c.Connections)
+	}
 }
 
 // Values of ObserveConfig.AccessLog that are no file.
