@@ -70,7 +70,7 @@ Exit codes: 0 done, 1 failed or findings, 2 wrong usage, 3 the hub does not answ
 	root.AddCommand(
 		a.clusterCommand(), a.credentialCommand(),
 		a.applyCommand(), a.getCommand(), a.diffCommand(), a.deleteCommand(), a.validateCommand(),
-		a.statusCommand(), a.explainCommand(), a.whyCommand(),
+		a.statusCommand(), a.explainCommand(), a.whyCommand(), a.auditCommand(),
 		a.versionCommand(),
 	)
 	root.AddCommand(opt.Commands...)

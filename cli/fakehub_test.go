@@ -102,6 +102,12 @@ func (h *fakeHub) handler() http.Handler {
 		admin.OpExplain:          h.explain,
 		admin.OpWhy:              h.why,
 		admin.OpStatus:           h.status,
+		admin.OpAudit: func(*http.Request, []byte) reply {
+			r := admin.AuditRecord{Seq: 1, Time: fakeExpiry, ID: "A1", Actor: "token:ci", Role: "team-admin", Verb: "apply", Object: "Backend ai/openai", Outcome: admin.OutcomeAsked}.Chain("")
+			done := r
+			done.Seq, done.Outcome = 2, admin.OutcomeDone
+			return ok(admin.AuditList{Items: []admin.AuditRecord{r, done.Chain(r.Hash)}})
+		},
 		admin.OpVersion: func(*http.Request, []byte) reply {
 			return ok(admin.Version{Version: "v0.1.0", Commit: "abc", Go: "go1.26", Name: "hub-a"})
 		},

@@ -39,7 +39,7 @@ func (h *hub) serveAdmin(ctx context.Context) error {
 		cfg.Certificate = certificate
 	}
 	for _, t := range h.cfg.Admin.Tokens {
-		cfg.Tokens = append(cfg.Tokens, hubadmin.Token{Name: t.Name, SHA256: t.SHA256})
+		cfg.Tokens = append(cfg.Tokens, hubadmin.Token{Name: t.Name, SHA256: t.SHA256, Role: hubadmin.Role(t.Role), Namespaces: t.Namespaces})
 	}
 	if name := h.cfg.Admin.ClientCAFile; name != "" {
 		pem, err := os.ReadFile(name)
@@ -51,6 +51,15 @@ func (h *hub) serveAdmin(ctx context.Context) error {
 			return fmt.Errorf("hub: admin.clientCAFile: %s holds no certificate in PEM", name)
 		}
 	}
+	for _, c := range h.cfg.Admin.Clients {
+		cfg.Clients = append(cfg.Clients, hubadmin.Client{Name: c.Name, Role: hubadmin.Role(c.Role), Namespaces: c.Namespaces})
+	}
+	trail, err := hubadmin.OpenTrail(h.cfg.Admin.AuditFile, h.log)
+	if err != nil {
+		return fmt.Errorf("hub: %w; set admin.auditFile", err)
+	}
+	defer trail.Close()
+	cfg.Audit = trail
 	server, err := hubadmin.New(cfg)
 	if err != nil {
 		return err

@@ -9,7 +9,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"penstock.dev/penstock/apis/control"
 )
@@ -122,6 +124,18 @@ func (c *Client) Why(ctx context.Context, requestID string) (RefusalList, error)
 // Status of the replica that answers.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	return call[Status](ctx, c, OpStatus, nil, nil)
+}
+
+// Audit returns the last records of the replica that answers, oldest first: at most limit (0: 100), none before since.
+func (c *Client) Audit(ctx context.Context, since time.Time, limit int) (AuditList, error) {
+	p := params{}
+	if !since.IsZero() {
+		p[ParamSince] = since.UTC().Format(time.RFC3339Nano)
+	}
+	if limit > 0 {
+		p[ParamLimit] = strconv.Itoa(limit)
+	}
+	return call[AuditList](ctx, c, OpAudit, p, nil)
 }
 
 // Version of the replica that answers.

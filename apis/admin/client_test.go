@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -186,6 +187,13 @@ func rows() []row {
 			"status", admin.OpStatus, "/v1/status", "",
 			admin.Status{Name: "hub-1", Ready: true, Objects: map[string]int{"Backend": 2}},
 			func(ctx context.Context, c *admin.Client) (any, error) { return c.Status(ctx) },
+		},
+		{
+			"audit, of a time and so many", admin.OpAudit, "/v1/audit?limit=7&since=2026-01-02T03%3A04%3A05Z", "",
+			admin.AuditList{Items: []admin.AuditRecord{{Seq: 1, Outcome: admin.OutcomeDone}}},
+			func(ctx context.Context, c *admin.Client) (any, error) {
+				return c.Audit(ctx, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), 7)
+			},
 		},
 		{
 			"version", admin.OpVersion, "/v1/version", "",

@@ -2,8 +2,9 @@
 // the best-known caller is the penstock command in cli.
 //
 // It is JSON over HTTP/1.1, on the hub's unix socket (whoever may open the socket may do everything) or over TLS on the
-// address of the hub's configuration, with a bearer token or a client certificate. The package knows what is said, not
-// who may say it nor what it means for the hub: read hub/admin for that.
+// address of the hub's configuration, with a bearer token or a client certificate, each of which has a role:
+// platform-admin (everything), team-admin (objects and credentials of its namespaces) or auditor (reads). The package knows
+// what is said, not who may say it nor what it means for the hub: read hub/admin for that.
 //
 //	POST   /v1/clusters                               RegisterRequest -> 201 control.Bundle   a token, single use
 //	GET    /v1/clusters                                               -> ClusterList          sorted by name
@@ -27,6 +28,7 @@
 //	POST   /v1/explain                                ExplainRequest  -> Explanation          a decision, nothing is sent
 //	GET    /v1/refusals/{requestId}                                   -> RefusalList          404 when none is remembered
 //	GET    /v1/status                                                 -> Status
+//	GET    /v1/audit?since=&limit=                                    -> AuditList            of the replica that answers
 //	GET    /v1/version                                                -> Version
 //
 // A cluster-scoped object has the namespace "-" in a path (NoNamespace), which no namespace can be called. A kind is

@@ -57,6 +57,7 @@ func describedOperations() []described {
 		{admin.OpExplain, "Explain", admin.ExplainRequest{}, admin.Explanation{}, 200, nil},
 		{admin.OpWhy, "Why", nil, admin.RefusalList{}, 200, nil},
 		{admin.OpStatus, "Status", nil, admin.Status{}, 200, nil},
+		{admin.OpAudit, "Audit", nil, admin.AuditList{}, 200, []string{admin.ParamSince, admin.ParamLimit}},
 		{admin.OpVersion, "Version", nil, admin.Version{}, 200, nil},
 	}
 }

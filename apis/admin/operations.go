@@ -24,6 +24,7 @@ const (
 	OpExplain = "POST /v1/explain"
 	OpWhy     = "GET /v1/refusals/{requestId}"
 	OpStatus  = "GET /v1/status"
+	OpAudit   = "GET /v1/audit"
 	OpVersion = "GET /v1/version"
 )
 
@@ -33,7 +34,7 @@ func Operations() []string {
 		OpClusterRegister, OpClusterList, OpClusterGet, OpClusterSuspend, OpClusterResume, OpClusterRevoke, OpClusterRecover,
 		OpCredentialList, OpCredentialSet, OpCredentialRotate,
 		OpObjectList, OpObjectGet, OpObjectDelete, OpObjectApply, OpObjectDiff, OpObjectValidate,
-		OpExplain, OpWhy, OpStatus, OpVersion,
+		OpExplain, OpWhy, OpStatus, OpAudit, OpVersion,
 	}
 }
 
@@ -43,6 +44,8 @@ const (
 	ParamNamespace = "namespace"
 	ParamKind      = "kind"
 	ParamRequestID = "requestId"
+	ParamSince     = "since" // RFC 3339
+	ParamLimit     = "limit" // at most MaxAuditRecords
 )
 
 // NoNamespace stands in a path for the namespace of a cluster-scoped object.
@@ -55,6 +58,9 @@ const (
 	// MaxRequestBytes is for the JSON around everything else; manifests grow by half when they become JSON strings.
 	MaxRequestBytes = 2 * MaxManifestBytes
 )
+
+// MaxAuditRecords is how many records one answer has at most; 100 where nothing is said.
+const MaxAuditRecords = 10_000
 
 // OwnerCLI owns the objects that are applied through this API.
 const OwnerCLI = "cli"

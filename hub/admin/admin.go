@@ -71,10 +71,28 @@ type Hub interface {
 
 // Token lets one remote administrator in.
 type Token struct {
-	// Name for the audit log.
+	// Name for the audit.
 	Name string
 	// SHA256 of the token, in hex.
 	SHA256 string
+	// Role, and the namespaces of a TeamAdmin.
+	Role       Role
+	Namespaces []string
+}
+
+// Client lets the holder of a client certificate in.
+type Client struct {
+	// Name is the common name of its subject, or a URI of its subject alternative names.
+	Name string
+	// Role, and the namespaces of a TeamAdmin.
+	Role       Role
+	Namespaces []string
+}
+
+// Audit keeps records of writes; *Trail is one. Append returns when the record is safe.
+type Audit interface {
+	Append(admin.AuditRecord) error
+	Records(since time.Time, limit int) []admin.AuditRecord
 }
 
 // Config of a Server. Clusters, Credentials, Objects, Codec and Hub are required.
@@ -87,9 +105,13 @@ type Config struct {
 	// Validator of manifests; nil: a new one, which takes some 100 ms.
 	Validator *manifest.Validator
 
-	// Tokens and ClientCAs (nil: none) let callers in over TLS.
+	// Audit of all writes; nil: they are in the log alone.
+	Audit Audit
+
+	// Tokens, and certificates of ClientCAs (nil: none) that Clients name, let callers in over TLS.
 	Tokens    []Token
 	ClientCAs *x509.CertPool
+	Clients   []Client
 	// Certificate of the TLS listener; needed by ServeTLS.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
@@ -101,8 +123,10 @@ type Server struct {
 	cfg    Config
 	log    *slog.Logger
 	tokens []tokenHash
-	local  http.Handler // for the socket
-	remote http.Handler // for TLS
+	// clients by common name or URI
+	clients map[string]Actor
+	local   http.Handler // for the socket
+	remote  http.Handler // for TLS
 }
 
 // New checks the config.
@@ -110,13 +134,24 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Clusters == nil || cfg.Credentials == nil || cfg.Objects == nil || cfg.Codec == nil || cfg.Hub == nil {
 		return nil, errors.New("admin: Config needs Clusters, Credentials, Objects, Codec and Hub")
 	}
-	s := &Server{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()).With("component", "admin")}
+	s := &Server{cfg: cfg, clients: map[string]Actor{}, log: cmp.Or(cfg.Log, slog.Default()).With("component", "admin")}
 	for _, t := range cfg.Tokens {
 		hash, err := hex.DecodeString(t.SHA256)
 		if err != nil || len(hash) != sha256.Size || t.Name == "" {
 			return nil, fmt.Errorf("admin: token %q: needs a name and the SHA-256 of the token in 64 hex digits", t.Name)
 		}
-		s.tokens = append(s.tokens, tokenHash{t.Name, [sha256.Size]byte(hash)})
+		actor := Actor{"token:" + t.Name, t.Role, t.Namespaces}
+		if err := actor.check(); err != nil {
+			return nil, err
+		}
+		s.tokens = append(s.tokens, tokenHash{actor, [sha256.Size]byte(hash)})
+	}
+	for _, c := range cfg.Clients {
+		actor := Actor{"certificate:" + c.Name, c.Role, c.Namespaces}
+		if err := actor.check(); err != nil {
+			return nil, err
+		}
+		s.clients[c.Name] = actor
 	}
 	if s.cfg.Validator == nil {
 		v, err := manifest.NewValidator()

@@ -49,6 +49,7 @@ func (s *Server) read(c call) ([]manifest.Object, []admin.Finding, error) {
 			return nil, nil, e
 		}
 	}
+	actor := actorOf(c.ctx())
 	var objects []manifest.Object
 	var findings []admin.Finding
 	for _, m := range req.Items {
@@ -57,6 +58,10 @@ func (s *Server) read(c call) ([]manifest.Object, []admin.Finding, error) {
 		for _, p := range problems {
 			findings = append(findings, admin.Finding(p))
 		}
+	}
+	isAbout(c, namesOfObjects(objects))
+	if err := actor.confined(objects); err != nil {
+		return nil, nil, err
 	}
 	// In one call an object stands once: two files that fight over a name are a mistake.
 	_, twice := manifest.NewSet(objects)
@@ -253,7 +258,6 @@ func (s *Server) objectApply() write {
 		if err != nil {
 			return nil, err
 		}
-		isAbout(c, namesOfObjects(objects))
 		if len(findings) > 0 {
 			return nil, invalid(findings)
 		}

@@ -96,8 +96,8 @@ func remote(t *testing.T, prepare ...func(*world)) (w *world, address string, cl
 	pool := x509.NewCertPool()
 	pool.AddCert(clients.cert)
 	w = newWorld(t, func(c *Config) {
-		c.Tokens = []Token{{"alice", hashOf(aliceToken)}, {"bob", strings.ToUpper(hashOf(bobToken))}}
-		c.ClientCAs = pool
+		c.Tokens = []Token{{"alice", hashOf(aliceToken), PlatformAdmin, nil}, {"bob", strings.ToUpper(hashOf(bobToken)), PlatformAdmin, nil}}
+		c.ClientCAs, c.Clients = pool, []Client{{"alice", PlatformAdmin, nil}}
 	})
 	for _, p := range prepare {
 		p(w)
@@ -163,7 +163,7 @@ func TestWhoMayCallOverTLS(t *testing.T) {
 		{"another scheme does not help", nil, http.Header{"Authorization": {"Basic " + aliceToken}}, 401, ""},
 		{"a token without scheme does not help", nil, http.Header{"Authorization": {aliceToken}}, 401, ""},
 		{"a token in another header does not help", nil, http.Header{"Proxy-Authorization": {"Bearer " + aliceToken}}, 401, ""},
-		{"who has a certificate of the client CA may", clients.issue(t), nil, 201, "certificate:CN=alice"},
+		{"who has a certificate of the client CA may", clients.issue(t), nil, 201, "certificate:alice"},
 		{"a bad token beside a good certificate may not", clients.issue(t), bearer("tok-canary-eve"), 401, ""},
 		{"two tokens beside a good certificate may not", clients.issue(t), bearer(aliceToken, aliceToken), 401, ""},
 		{"a certificate of another CA may not", newCA(t, "others").issue(t), nil, 0, ""},
@@ -171,7 +171,8 @@ func TestWhoMayCallOverTLS(t *testing.T) {
 		{"a certificate for servers may not", clients.issue(t, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }), nil, 0, ""},
 		{"a spoke may not", clients.issue(t, gateway("/cluster/east/gateway/0123")), nil, 401, ""},
 		{"a hub may not", clients.issue(t, gateway("/hub/0123")), nil, 401, ""},
-		{"a SPIFFE id that is no gateway's may", clients.issue(t, gateway("/ns/ops/sa/admin")), nil, 201, "certificate:CN=alice"},
+		{"a certificate of the client CA that nobody named may not", clients.issue(t, func(c *x509.Certificate) { c.Subject.CommonName = "mallory" }), nil, 401, ""},
+		{"a SPIFFE id that is no gateway's may", clients.issue(t, gateway("/ns/ops/sa/admin")), nil, 201, "certificate:alice"},
 		{"a page of another site may not, whoever looks at it", clients.issue(t), http.Header{"Sec-Fetch-Site": {"cross-site"}}, 403, ""},
 		{"a page of another origin may not, in an old browser", clients.issue(t), http.Header{"Origin": {"https://evil.example.net"}}, 403, ""},
 	} {
@@ -223,8 +224,8 @@ func TestWhoMayCallOverTLS(t *testing.T) {
 			}
 		})
 	}
-	if n := strings.Count(w.log.String(), "admin caller refused"); n != 14 {
-		t.Errorf("%d refused callers were written down, want 14", n)
+	if n := strings.Count(w.log.String(), "admin caller refused"); n != 15 {
+		t.Errorf("%d refused callers were written down, want 15", n)
 	}
 }
 
@@ -317,9 +318,9 @@ func TestNewRefuses(t *testing.T) {
 		{"missing objects", func(c *Config) { c.Objects = nil }, "Objects"},
 		{"a missing codec", func(c *Config) { c.Codec = nil }, "Codec"},
 		{"a missing hub", func(c *Config) { c.Hub = nil }, "Hub"},
-		{"a token in place of its hash", func(c *Config) { c.Tokens = []Token{{"alice", aliceToken}} }, "SHA-256"},
-		{"a hash that is too short", func(c *Config) { c.Tokens = []Token{{"alice", "00"}} }, "SHA-256"},
-		{"a token without a name", func(c *Config) { c.Tokens = []Token{{"", hashOf(aliceToken)}} }, "needs a name"},
+		{"a token in place of its hash", func(c *Config) { c.Tokens = []Token{{"alice", aliceToken, PlatformAdmin, nil}} }, "SHA-256"},
+		{"a hash that is too short", func(c *Config) { c.Tokens = []Token{{"alice", "00", PlatformAdmin, nil}} }, "SHA-256"},
+		{"a token without a name", func(c *Config) { c.Tokens = []Token{{"", hashOf(aliceToken), PlatformAdmin, nil}} }, "needs a name"},
 	} {
 		cfg := good
 		tt.change(&cfg)

@@ -24,8 +24,9 @@ func (s *Server) credentialList(c call) (any, error) {
 	}
 	namespace := c.URL.Query().Get(admin.ParamNamespace)
 	list := admin.CredentialList{Items: []admin.Credential{}}
+	actor := actorOf(c.ctx())
 	for _, o := range objects { // sorted by key: namespace, then name
-		if namespace != "" && o.Namespace != namespace {
+		if !actor.sees(o.Namespace) || namespace != "" && o.Namespace != namespace {
 			continue
 		}
 		item, err := s.credentialOf(c.ctx(), o)

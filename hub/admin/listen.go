@@ -32,7 +32,9 @@ func (s *Server) ServeSocket(ctx context.Context, path string) error {
 	}
 	defer os.Remove(path)
 	srv := s.server(s.local)
-	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return withActor(ctx, peerUser(c)) }
+	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return withActor(ctx, Actor{Name: peerUser(c), Role: PlatformAdmin})
+	}
 	return serve(ctx, srv, func() error { return srv.Serve(l) })
 }
 

@@ -37,7 +37,11 @@ func (s *Server) objectList(c call) (any, error) {
 	}
 	kind, namespace := c.URL.Query().Get(admin.ParamKind), c.URL.Query().Get(admin.ParamNamespace)
 	list := admin.ObjectList{Items: []admin.Object{}}
+	actor := actorOf(c.ctx())
 	for _, o := range objects {
+		if !actor.sees(o.Namespace) {
+			continue
+		}
 		if kind != "" && !strings.EqualFold(o.Kind, kind) || namespace != "" && o.Namespace != namespace {
 			continue
 		}

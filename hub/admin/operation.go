@@ -3,13 +3,17 @@ package admin
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
+	"time"
 
 	"penstock.dev/penstock/apis/admin"
 	"penstock.dev/penstock/apis/control"
@@ -27,7 +31,7 @@ func (c call) ctx() context.Context { return c.Request.Context() }
 // operation answers a call with something that becomes JSON, or an error.
 type operation func(call) (any, error)
 
-// write is an operation that changes something, and what to call it in the audit log. object names what is changed;
+// write is an operation that changes something, and what to call it in the audit. object names what is changed;
 // it gets the call, whose body it must not read.
 type write struct {
 	verb   string
@@ -36,13 +40,15 @@ type write struct {
 	do     operation
 }
 
-// operations is the handler of all of them, without any check of who calls.
+// operations is the handler of all of them. Who calls is known; what they may is asked here.
 func (s *Server) operations() http.Handler {
 	mux := http.NewServeMux()
 	read := func(op string, do operation) {
+		do = permitted(op, do)
 		mux.HandleFunc(op, func(w http.ResponseWriter, r *http.Request) { _ = s.answer(w, r, http.StatusOK, do) }) // a failure is answered and logged there
 	}
 	write := func(op string, o write) {
+		o.do = permitted(op, o.do)
 		mux.HandleFunc(op, func(w http.ResponseWriter, r *http.Request) { s.audited(w, r, o) })
 	}
 
@@ -68,6 +74,7 @@ func (s *Server) operations() http.Handler {
 	read(admin.OpExplain, s.explain)
 	read(admin.OpWhy, s.why)
 	read(admin.OpStatus, s.status)
+	read(admin.OpAudit, s.audit)
 	read(admin.OpVersion, func(call) (any, error) { return s.cfg.Hub.Version(), nil })
 
 	mux.HandleFunc("/", s.noOperation(mux))
@@ -99,22 +106,74 @@ func (s *Server) guarded(c call, do operation) (v any, err error) {
 
 var errPanicked = errors.New("the operation panicked")
 
-// audited answers a write and writes down who asked for what, and what came of it.
+// audited answers a write and writes down who asks for what before it is done, and then what came of it. What cannot be
+// written down is not done.
 func (s *Server) audited(w http.ResponseWriter, r *http.Request, o write) {
 	status := o.status
 	if status == 0 {
 		status = http.StatusOK
 	}
+	actor := actorOf(r.Context())
+	rec := admin.AuditRecord{ID: rand.Text(), Actor: actor.Name, Role: string(actor.Role), Verb: o.verb}
 	var object string
 	e := s.answer(w, r, status, func(c call) (any, error) {
 		object = o.object(c)
+		if err := s.record(rec, object, admin.OutcomeAsked); err != nil {
+			s.log.Error("the audit cannot be written; nothing is changed", "error", err)
+			e := admin.Errorf(http.StatusServiceUnavailable, "the audit cannot be written, so nothing was changed")
+			e.Remedy = "look at the hub's disk and its log"
+			return nil, e
+		}
 		return o.do(call{c.Request.WithContext(withObject(c.ctx(), &object)), c.w})
 	})
-	level, outcome := slog.LevelInfo, "done"
+	level, outcome := slog.LevelInfo, admin.OutcomeDone
 	if e != nil {
 		level, outcome = slog.LevelWarn, e.Code
 	}
-	s.log.Log(r.Context(), level, "admin", "actor", actorOf(r.Context()), "verb", o.verb, "object", object, "outcome", outcome)
+	if err := s.record(rec, object, outcome); err != nil {
+		s.log.Error("what came of a write is not in the audit", "id", rec.ID, "error", err)
+	}
+	s.log.Log(r.Context(), level, "admin", "actor", actor.Name, "verb", o.verb, "object", object, "outcome", outcome)
+}
+
+// maxAuditObject bounds the names of an apply in a record.
+const maxAuditObject = 4 << 10
+
+func (s *Server) record(r admin.AuditRecord, object, outcome string) error {
+	if s.cfg.Audit == nil {
+		return nil
+	}
+	if len(object) > maxAuditObject {
+		object = strings.ToValidUTF8(object[:maxAuditObject], "") + " …"
+	}
+	r.Object, r.Outcome = object, outcome
+	return s.cfg.Audit.Append(r)
+}
+
+// audit answers with the last records.
+func (s *Server) audit(c call) (any, error) {
+	bad := func(param, remedy string) (any, error) {
+		e := admin.Errorf(http.StatusBadRequest, "%s cannot be read", param)
+		e.Remedy = remedy
+		return nil, e
+	}
+	var since time.Time
+	limit := 100
+	var err error
+	if v := c.URL.Query().Get(admin.ParamSince); v != "" {
+		if since, err = time.Parse(time.RFC3339, v); err != nil {
+			return bad(admin.ParamSince, "write a time as 2006-01-02T15:04:05Z")
+		}
+	}
+	if v := c.URL.Query().Get(admin.ParamLimit); v != "" {
+		if limit, err = strconv.Atoi(v); err != nil || limit < 1 || limit > admin.MaxAuditRecords {
+			return bad(admin.ParamLimit, fmt.Sprintf("write a number from 1 to %d", admin.MaxAuditRecords))
+		}
+	}
+	if s.cfg.Audit == nil {
+		return admin.AuditList{Items: []admin.AuditRecord{}}, nil
+	}
+	return admin.AuditList{Items: s.cfg.Audit.Records(since, limit)}, nil
 }
 
 type objectKey struct{}

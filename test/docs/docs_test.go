@@ -81,7 +81,7 @@ func matches(want, got string) bool {
 }
 
 // tour are the pages whose commands are typed, one after the other, while the demo is up.
-var tour = []string{"README.md", "docs/standalone.md", "docs/credentials.md"}
+var tour = []string{"README.md", "docs/standalone.md", "docs/credentials.md", "docs/admin.md"}
 
 func TestEveryCommandInTheDocsRunsAgainstTheDemo(t *testing.T) {
 	dir := t.TempDir()

@@ -12,7 +12,7 @@ import (
 // setDefaults fills what the file left out, and resolves relative paths against folder.
 func (c *HubConfig) setDefaults(folder string) {
 	c.Name = cmp.Or(c.Name, hostName())
-	resolvePaths(folder, &c.StateDir, &c.Manifests, &c.Keyring.File, &c.Admin.Socket, &c.Admin.ClientCAFile,
+	resolvePaths(folder, &c.StateDir, &c.Manifests, &c.Keyring.File, &c.Admin.Socket, &c.Admin.ClientCAFile, &c.Admin.AuditFile,
 		&c.Catalog.CAFile, &c.Catalog.CertFile, &c.Catalog.KeyFile)
 	for i := range c.Catalog.Endpoints {
 		resolveSocket(folder, &c.Catalog.Endpoints[i])
@@ -23,6 +23,7 @@ func (c *HubConfig) setDefaults(folder string) {
 	c.Catalog.Prefix = cmp.Or(c.Catalog.Prefix, "/penstock/v1/")
 	if c.StateDir != "" {
 		c.Keyring.File = cmp.Or(c.Keyring.File, filepath.Join(c.StateDir, "keyring.json"))
+		c.Admin.AuditFile = cmp.Or(c.Admin.AuditFile, filepath.Join(c.StateDir, "audit.jsonl"))
 		c.Admin.Socket = cmp.Or(c.Admin.Socket, filepath.Join(c.StateDir, "admin.sock"))
 	}
 	if len(c.Catalog.Endpoints) == 0 && c.Catalog.Embedded == nil {

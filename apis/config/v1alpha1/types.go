@@ -128,14 +128,36 @@ type AdminConfig struct {
 	Address string `json:"address,omitempty"`
 	// Tokens are hashed bearer tokens for Address.
 	Tokens []AdminToken `json:"tokens,omitempty"`
-	// ClientCAFile lets client certificates of this CA in on Address.
-	ClientCAFile string `json:"clientCAFile,omitempty"`
+	// ClientCAFile lets client certificates of this CA in on Address, if Clients names them.
+	ClientCAFile string        `json:"clientCAFile,omitempty"`
+	Clients      []AdminClient `json:"clients,omitempty"`
+	// AuditFile is where all writes are recorded [<stateDir>/audit.jsonl].
+	AuditFile string `json:"auditFile,omitempty"`
+}
+
+// Roles of administrators.
+const (
+	RolePlatformAdmin = "platform-admin" // everything
+	RoleTeamAdmin     = "team-admin"     // objects and credentials of its namespaces
+	RoleAuditor       = "auditor"        // reads everything that may be shown
+)
+
+// AdminClient is one administrator with a client certificate.
+type AdminClient struct {
+	// Name is the common name of the certificate's subject, or a URI of its subject alternative names.
+	Name string `json:"name"`
+	Role string `json:"role"`
+	// Namespaces of a team-admin.
+	Namespaces []string `json:"namespaces,omitempty"`
 }
 
 // AdminToken is one remote administrator.
 type AdminToken struct {
 	Name   string `json:"name"`
 	SHA256 string `json:"sha256"`
+	Role   string `json:"role"`
+	// Namespaces of a team-admin.
+	Namespaces []string `json:"namespaces,omitempty"`
 }
 
 // BindConfig maps listener ports of Gateways to sockets.

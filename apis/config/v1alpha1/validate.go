@@ -120,6 +120,32 @@ func (f *findings) admin(c *AdminConfig) {
 		f.unique(names, at+".name", t.Name)
 		f.sha256(at+".sha256", t.SHA256)
 		f.unique(hashes, at+".sha256", t.SHA256)
+		f.role(at, t.Role, t.Namespaces)
+	}
+	if (c.ClientCAFile == "") != (len(c.Clients) == 0) {
+		f.add("admin.clients", "give both clientCAFile and clients, or none", "client certificates need admin.clientCAFile and the names in admin.clients")
+	}
+	clients := seen{}
+	for i, n := range c.Clients {
+		at := index("admin.clients", i)
+		f.required(at+".name", n.Name, "write the common name of the certificate, or a URI of it")
+		f.unique(clients, at+".name", n.Name)
+		f.role(at, n.Role, n.Namespaces)
+	}
+}
+
+func (f *findings) role(at, role string, namespaces []string) {
+	roles := []string{RolePlatformAdmin, RoleTeamAdmin, RoleAuditor}
+	switch {
+	case !slices.Contains(roles, role):
+		f.add(at+".role", "write one of "+strings.Join(roles, ", "), "%s", orMissing(role, "is no role"))
+	case role == RoleTeamAdmin && len(namespaces) == 0:
+		f.add(at+".namespaces", "list the namespaces that it looks after", "a team-admin without namespaces could do nothing")
+	case role != RoleTeamAdmin && len(namespaces) > 0:
+		f.add(at+".namespaces", "remove them, or make it a team-admin", "the role %s is for all namespaces", role)
+	}
+	for i, n := range namespaces {
+		f.dnsName(index(at+".namespaces", i), n, "team-a")
 	}
 }
 
