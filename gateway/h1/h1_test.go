@@ -4,8 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"flag"
 	"io"
+	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,6 +55,74 @@ func read(raw string) (n int) {
 		if _, err := io.Copy(io.Discard, req.Body); err != nil {
 			return n
 		}
+	}
+}
+
+// The corpus is worth its name (T-D3).
+func TestTheCorpusIsLarge(t *testing.T) {
+	families := map[string]int{}
+	for _, c := range smuggling.Corpus() {
+		families[c.Family]++
+	}
+	for _, f := range []string{"plain", "pipelining", "CL.TE", "TE.TE", "CL", "CL.CL", "names that frame", "control bytes", "line feeds alone", "folded lines", "chunk sizes", "chunks", "trailers", "targets", "Host", "request lines", "names"} {
+		if families[f] == 0 {
+			t.Errorf("no payload of the family %s", f)
+		}
+	}
+	if n := len(smuggling.Corpus()); n < 300 {
+		t.Errorf("%d payloads, want at least 300", n)
+	}
+}
+
+var streams = flag.Int("streams", 300_000, "mutated streams to read; T-D3 asks for 1,000,000")
+
+// TestMutatedStreams: of what we let pass, three readers see the same requests: ours, net/http's, and a strict one that has
+// nothing in common with either. net/http may refuse more (T-D3).
+func TestMutatedStreams(t *testing.T) {
+	corpus, rng := smuggling.Corpus(), rand.New(rand.NewPCG(1, 2))
+	passed, found := 0, 0
+	for range *streams {
+		raw := smuggling.Mutate(rng, corpus)
+		r := Requests{MaxHead: 64 << 10}
+		if r.Read(raw) != nil || r.Doubt() != nil || bytes.HasPrefix(raw, []byte("PRI")) {
+			continue
+		}
+		passed++
+		want, err := smuggling.Read(raw)
+		if errors.Is(err, smuggling.ErrStrict) && r.state == inHead && len(r.kept) == 0 { // else we have not seen the end of it
+			t.Fatalf("a strict reader refuses what passes: %q", raw)
+		}
+		heads := len(want)
+		if err != nil && r.heads == heads+1 {
+			heads++ // the head was whole, its content is not
+		}
+		if r.heads != heads {
+			t.Fatalf("%d heads were seen, a strict reader sees %d requests: %q", r.heads, heads, raw)
+		}
+		got := bodies(string(raw))
+		if len(got) > len(want) || !slices.Equal(got, want[:len(got)]) {
+			t.Fatalf("net/http reads %q, a strict reader %q: %q", got, want, raw)
+		}
+		found += len(got)
+	}
+	if passed < *streams/100 || found == 0 {
+		t.Errorf("of %d streams %d passed, with %d requests: too few to say anything", *streams, passed, found)
+	}
+	t.Logf("%d of %d streams passed, with %d requests", passed, *streams, found)
+}
+
+// bodies are those of the requests that net/http reads whole.
+func bodies(raw string) (all []string) {
+	for r := bufio.NewReader(strings.NewReader(raw)); ; {
+		req, err := http.ReadRequest(r)
+		if err != nil {
+			return all
+		}
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return all
+		}
+		all = append(all, string(body))
 	}
 }
 

@@ -2,6 +2,11 @@
 // for different requests, and plain ones that they must not. Only tests import it.
 package smuggling
 
+import (
+	"slices"
+	"strings"
+)
+
 // Payload is what one client sends on one connection.
 type Payload struct {
 	// Family is what it relies on; Name tells it from others.
@@ -15,8 +20,18 @@ type Payload struct {
 // String is "family: name".
 func (p Payload) String() string { return p.Family + ": " + p.Name }
 
-// Corpus is all payloads.
-func Corpus() []Payload { return corpus }
+// Corpus is all payloads, each once.
+func Corpus() (all []Payload) {
+	seen := map[string]bool{}
+	for _, p := range append(families(), corpus...) {
+		if !seen[p.Raw] {
+			seen[p.Raw] = true
+			all = append(all, p)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Payload) int { return strings.Compare(a.String(), b.String()) })
+	return all
+}
 
 const (
 	start = "POST /x HTTP/1.1\r\n"
