@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -29,6 +30,10 @@ func (x *exchange) answer(res *http.Response) *failure {
 	removeHopByHop(res.Header)
 	if res.StatusCode < http.StatusOK { // informational ones do not come here: a 101
 		return x.splice(res)
+	}
+	if x.stream != nil && res.StatusCode < http.StatusMultipleChoices {
+		// The client would take it for the opening of its stream (RFC 8441 §4).
+		return fail(reasonUpgrade, fmt.Sprintf("the destination answered %d and switched nothing", res.StatusCode), remedies[reasonUpgrade])
 	}
 	if err := x.filters().Response(route.PhaseResponseHeaders, res.Header); err != nil {
 		return filterFailure(err)

@@ -51,6 +51,7 @@ const (
 	reasonResponseTimeout     = "response-timeout"
 	reasonResponseHeaderSize  = "response-header-size"
 	reasonProtocol            = "protocol-error"
+	reasonUpgrade             = "upgrade-failed"
 	reasonCredential          = "credential-unavailable"
 	reasonCredentialHost      = "credential-host"
 	reasonPanic               = "internal-error"
@@ -114,14 +115,15 @@ var answers = map[string]answer{
 	reasonParentLost:        {502, "connection_terminated", "", "the connection to the hub was lost", 0}, // row 9
 	reasonParentMalformed:   {502, "http_protocol_error", "", "the hub's answer was malformed", 0},
 
-	reasonDNS:                {502, "dns_error", "", "the destination's name does not resolve", 0},                                // row 15
-	reasonProhibited:         {403, "destination_ip_prohibited", "", "the destination's address is not allowed", 0},               // row 16
-	reasonConnectionRefused:  {502, "connection_refused", "", "the destination refused the connection", 0},                        // row 17
-	reasonConnectionTimeout:  {504, "connection_timeout", "", "the connection to the destination timed out", 0},                   // row 17
-	reasonTLSCertificate:     {502, "tls_certificate_error", "", "the destination's certificate is bad", 0},                       // row 18
-	reasonTLSProtocol:        {502, "tls_protocol_error", "", "the TLS handshake with the destination failed", 0},                 // row 18
-	reasonTerminated:         {502, "connection_terminated", "", "the destination closed the connection", 0},                      // rows 19, 20
-	reasonProtocol:           {502, "http_protocol_error", "", "the destination broke the protocol", 0},                           // row 21
+	reasonDNS:                {502, "dns_error", "", "the destination's name does not resolve", 0},                  // row 15
+	reasonProhibited:         {403, "destination_ip_prohibited", "", "the destination's address is not allowed", 0}, // row 16
+	reasonConnectionRefused:  {502, "connection_refused", "", "the destination refused the connection", 0},          // row 17
+	reasonConnectionTimeout:  {504, "connection_timeout", "", "the connection to the destination timed out", 0},     // row 17
+	reasonTLSCertificate:     {502, "tls_certificate_error", "", "the destination's certificate is bad", 0},         // row 18
+	reasonTLSProtocol:        {502, "tls_protocol_error", "", "the TLS handshake with the destination failed", 0},   // row 18
+	reasonTerminated:         {502, "connection_terminated", "", "the destination closed the connection", 0},        // rows 19, 20
+	reasonProtocol:           {502, "http_protocol_error", "", "the destination broke the protocol", 0},             // row 21
+	reasonUpgrade:            {502, "http_upgrade_failed", "", "the destination does not switch to the protocol asked for", 0},
 	reasonResponseTimeout:    {504, "http_response_timeout", "", "the destination did not answer in time", 0},                     // row 22
 	reasonResponseHeaderSize: {502, "http_response_header_section_size", "", "the destination's response header is too large", 0}, // row 28
 	reasonCredential:         {503, "proxy_internal_error", "", "the credential for this backend is not available", 5},            // row 14
@@ -228,6 +230,7 @@ var causes = map[endpoint.Cause]string{
 	endpoint.ResponseTimeout:       reasonResponseTimeout,
 	endpoint.ResponseHeaderSize:    reasonResponseHeaderSize,
 	endpoint.ProtocolError:         reasonProtocol,
+	endpoint.UpgradeFailed:         reasonUpgrade,
 	endpoint.CredentialUnavailable: reasonCredential,
 	endpoint.CredentialHost:        reasonCredentialHost,
 }

@@ -36,6 +36,7 @@ type exchange struct {
 	cors    *route.CORS // of the route; nil: none
 	origin  string      // of the page that sent the request
 	upgrade string      // the protocol that the client asks for; empty: none
+	stream  *h2Stream   // that a client opened by extended CONNECT; nil: it did not
 
 	dest    *destination
 	slot    *slot

@@ -52,6 +52,9 @@ func (x *exchange) arrive() *failure {
 	if f := x.framing(); f != nil {
 		return f
 	}
+	if f := x.extendedConnect(); f != nil {
+		return f
+	}
 	switch x.r.Method {
 	case http.MethodConnect, http.MethodTrace, "TRACK":
 		return fail(reasonMethod, "method "+x.r.Method, remedies[reasonMethod]) // THREATS TH-I2

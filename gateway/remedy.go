@@ -37,6 +37,7 @@ var remedies = map[string]string{
 	reasonDNS:                "correct spec.externalHostname.hostname of the Backend, or the resolver",
 	reasonProhibited:         "open the range with egress.addressPolicy.allowedCIDRs of the Backend, if it should be open",
 	reasonConnectionRefused:  "check port.number of the Backend and that the destination is up",
+	reasonUpgrade:            "call a path of the destination that serves this protocol; if it does so on HTTP/1.1 alone, set spec.protocol of the Backend to HTTP11",
 	reasonConnectionTimeout:  "check that the destination can be reached from this gateway, or raise egress.timeouts.connect",
 	reasonTLSCertificate:     "correct tls.validation of the Backend (hostname, CA, subjectAltNames), or the destination's certificate",
 	reasonTLSProtocol:        "check tls.mode and port.number of the Backend",

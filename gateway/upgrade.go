@@ -57,8 +57,10 @@ func (x *exchange) splice(res *http.Response) *failure {
 	if err := x.filters().Response(route.PhaseResponseHeaders, res.Header); err != nil {
 		return filterFailure(err)
 	}
+	if x.stream != nil && !x.stream.accepts(res.Header) {
+		return fail(reasonProtocol, "the answer to the WebSocket handshake does not belong to its key", remedies[reasonProtocol])
+	}
 	x.responseHeader(res)
-	x.setUpgrade(x.w.Header())
 	here, err := x.switchHere()
 	if err != nil {
 		return &failure{reason: reasonClientGone, executed: executedNo, cause: err}
@@ -93,7 +95,7 @@ func (x *exchange) splice(res *http.Response) *failure {
 	if x.truncated = down != nil; x.truncated {
 		x.g.cfg.Log.Debug("a stream behind a 101 broke off", "requestId", x.tags.RequestID, "protocol", x.upgrade, "error", down)
 	}
-	if down != nil && x.from.tunnel() {
+	if down != nil && (x.from.tunnel() || x.stream != nil) {
 		panic(http.ErrAbortHandler) // the end of the handler alone would be a clean end of the stream
 	}
 	return nil
@@ -115,8 +117,13 @@ func relay(to io.Writer, from io.Reader) (int64, error) {
 
 // switchHere writes the 101, whose header stands in w, and takes over the stream to the client.
 func (x *exchange) switchHere() (duplex, error) {
-	x.status, x.answering = http.StatusSwitchingProtocols, true
 	control := http.NewResponseController(x.w)
+	if x.stream != nil {
+		x.status, x.answering = http.StatusOK, true
+		return x.stream, x.stream.open(x.w)
+	}
+	x.setUpgrade(x.w.Header())
+	x.status, x.answering = http.StatusSwitchingProtocols, true
 	c, rw, err := control.Hijack()
 	if errors.Is(err, http.ErrNotSupported) { // a tunnel: raw from here on, by itself
 		x.w.WriteHeader(http.StatusSwitchingProtocols)

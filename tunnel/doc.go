@@ -35,8 +35,8 @@
 //
 //   - content-length is written whenever the sender knows it. In a request 0 is written too, so that the hub knows
 //     without looking further that there is no content.
-//   - An HTTP/1.1 upgrade travels as an extended CONNECT (RFC 8441) whose first field is ":protocol". After a 101 that
-//     answers it, and after a 2xx that answers a CONNECT without ":protocol", both directions are raw bytes until each
+//   - An upgrade travels as an extended CONNECT (RFC 8441) whose first field is ":protocol", whether it came in on HTTP/1.1 or
+//     as an extended CONNECT; a Sec-WebSocket-Key travels with it, and the answer is 101. After a 101 that answers it, and after a 2xx that answers a CONNECT without ":protocol", both directions are raw bytes until each
 //     side ends its own (our extension). The request message is ended before.
 //   - Expect: 100-continue holds content back for a 100, a final response, or 1 s.
 //

@@ -8,12 +8,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	xhttp2 "golang.org/x/net/http2"
+
 	"penstock.dev/penstock/gateway/retry"
 )
 
 // conn is one connection to a verified peer, with net/http's codec on it.
 type conn struct {
 	cc   *http.ClientConn
+	one  *xhttp2.ClientConn // instead of cc: for one extended CONNECT and nothing else
 	wire *wire
 	h2   bool
 	// host is the name the peer has proven; "" without TLS, where nothing is proven.
@@ -33,7 +36,10 @@ type conn struct {
 
 // codec are net/http Transports that are only ever asked for ClientConns on connections made here: they dial nothing,
 // pool nothing and repeat nothing.
-type codec struct{ h1, h2 *http.Transport }
+type codec struct {
+	h1, h2 *http.Transport
+	one    *xhttp2.Transport // see openOne
+}
 
 type connKey struct{}
 
@@ -49,7 +55,7 @@ func newCodec() codec {
 			Protocols:             new(http.Protocols),
 		}
 	}
-	c := codec{newTransport(), newTransport()}
+	c := codec{h1: newTransport(), h2: newTransport()}
 	c.h1.Protocols.SetHTTP1(true)
 	// Cleartext to net/http: TLS is done here, so that the wire lies between.
 	c.h2.Protocols.SetUnencryptedHTTP2(true)
@@ -60,6 +66,9 @@ func newCodec() codec {
 		MaxReceiveBufferPerStream:     256 << 10,
 		MaxReceiveBufferPerConnection: 4 << 20,
 	}
+	c.one = &xhttp2.Transport{
+		DisableCompression: true, AllowHTTP: true, MaxHeaderListSize: maxHeaderBytes, WriteByteTimeout: c.h2.HTTP2.WriteByteTimeout,
+	}
 	return c
 }
 
@@ -67,6 +76,46 @@ func newCodec() codec {
 func (e *Endpoint) open(ctx context.Context, p *plan) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.connect)
 	defer cancel()
+	c, err := e.peer(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	t := e.codec.h1
+	if c.h2 {
+		t = e.codec.h2
+	}
+	// The address is only a form to be filled in: the connection is the one in the context.
+	c.cc, err = t.NewClientConn(context.WithValue(ctx, connKey{}, net.Conn(c.wire)), "http", "peer:80")
+	if err != nil {
+		_ = c.wire.Close()
+		return nil, &Error{Cause: ConnectionTerminated, Class: retry.ConnectFailure, Err: err}
+	}
+	return c, nil
+}
+
+// openOne makes a connection for one extended CONNECT, as an upgrade of HTTP/1.1 has one of its own. It is no ClientConn of
+// net/http: that one takes no :protocol. The error is an *Error with nothing sent.
+func (e *Endpoint) openOne(ctx context.Context, p *plan) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.connect)
+	defer cancel()
+	c, err := e.peer(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if c.h2 {
+		c.one, err = e.codec.one.NewClientConn(c.wire)
+	} else {
+		err = errNoConnect // it agreed to nothing in the handshake
+	}
+	if err != nil {
+		_ = c.wire.Close()
+		return nil, &Error{Cause: UpgradeFailed, Class: retry.NoRepeat, Err: err}
+	}
+	return c, nil
+}
+
+// peer connects and verifies; the connection has no codec yet.
+func (e *Endpoint) peer(ctx context.Context, p *plan) (*conn, error) {
 	nc, err := e.connect(ctx, p)
 	if err != nil {
 		return nil, err
@@ -81,17 +130,24 @@ func (e *Endpoint) open(ctx context.Context, p *plan) (*conn, error) {
 		nc, c.host, c.state, c.h2 = tc, host, &state, state.NegotiatedProtocol == "h2"
 	}
 	c.wire = newWire(nc, c.h2, &e.sent)
-	t := e.codec.h1
-	if c.h2 {
-		t = e.codec.h2
-	}
-	// The address is only a form to be filled in: the connection is the one in the context.
-	c.cc, err = t.NewClientConn(context.WithValue(ctx, connKey{}, net.Conn(c.wire)), "http", "peer:80")
-	if err != nil {
-		_ = nc.Close()
-		return nil, &Error{Cause: ConnectionTerminated, Class: retry.ConnectFailure, Err: err}
-	}
 	return c, nil
+}
+
+// roundTrip sends on the place that is reserved.
+func (c *conn) roundTrip(out *http.Request) (*http.Response, error) {
+	if c.one != nil {
+		return c.one.RoundTrip(out)
+	}
+	return c.cc.RoundTrip(out)
+}
+
+// release gives the place back.
+func (c *conn) release() {
+	if c.one != nil {
+		_ = c.one.Close()
+		return
+	}
+	c.cc.Release()
 }
 
 // sound reports whether the connection may take another request.

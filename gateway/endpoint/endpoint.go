@@ -107,9 +107,10 @@ func New(cfg Config) (*Endpoint, error) {
 // a cancel without a cause is a client that is gone. Informational responses
 // go to the context's httptrace.ClientTrace.
 //
-// A request with "Connection: Upgrade" and one protocol in Upgrade goes out on HTTP/1.1. If the destination switches, the
-// response has status 101 and a Body that is an io.ReadWriteCloser of raw bytes, with CloseWrite where the connection has
-// it; any other answer is an ordinary response.
+// A request with "Connection: Upgrade" and one protocol in Upgrade goes out on HTTP/1.1, or, to a Backend whose protocol is
+// HTTP/2 alone, as an extended CONNECT (RFC 8441) if the destination has said that it takes these; else nothing is sent. If
+// the destination switches, the response has status 101 and a Body that is an io.ReadWriteCloser of raw bytes, with
+// CloseWrite where the connection has it; any other answer is an ordinary response.
 func (e *Endpoint) RoundTrip(req *http.Request, b *route.Backend) (*http.Response, error) {
 	if req.Method == http.MethodConnect {
 		return nil, &Error{Cause: ProtocolError, Class: retry.NoRepeat, Err: errors.New("CONNECT is not sent to a Backend")}
@@ -120,10 +121,7 @@ func (e *Endpoint) RoundTrip(req *http.Request, b *route.Backend) (*http.Respons
 		b = &own
 	}
 	if upgradeOf(req) != "" {
-		var err error
-		if b, err = forUpgrade(b); err != nil {
-			return nil, err
-		}
+		b = forUpgrade(b)
 	}
 	to, err := e.destinations(b)
 	if err != nil {
@@ -164,7 +162,11 @@ func (e *Endpoint) attempt(req *http.Request, b *route.Backend, body *upload) (*
 	if err != nil {
 		return nil, err
 	}
-	c, err := p.get(req.Context())
+	take := p.get
+	if upgradeOf(req) != "" && p.plan.wantsH2Only() {
+		take = func(ctx context.Context) (*conn, error) { return e.openOne(ctx, p.plan) }
+	}
+	c, err := take(req.Context())
 	if err != nil {
 		return nil, err
 	}
@@ -172,12 +174,17 @@ func (e *Endpoint) attempt(req *http.Request, b *route.Backend, body *upload) (*
 	x.upgrade = upgradeOf(req)
 	out := outbound(x.ctx, req, b, body, c.h2)
 	if err := e.inject(out, b, p.plan, c.host, version); err != nil {
-		c.cc.Release()
+		c.release()
 		x.cancel(err)
 		return nil, err
 	}
-	if x.upgrade != "" {
+	switch {
+	case x.upgrade == "":
+	case c.h2:
+		x.extend(out)
+	default:
 		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{x.upgrade}
+		x.key = out.Header.Get("Sec-Websocket-Key")
 	}
 	return x.run(out)
 }

@@ -25,6 +25,7 @@ const (
 	ResponseTimeout       Cause = "http_response_timeout"
 	ResponseHeaderSize    Cause = "http_response_header_section_size"
 	ProtocolError         Cause = "http_protocol_error"
+	UpgradeFailed         Cause = "http_upgrade_failed"
 	CredentialUnavailable Cause = "credential-unavailable" // not RFC 9209: 503 with details
 	CredentialHost        Cause = "credential-host"        // the credential may not go to this host: 403
 )

@@ -20,7 +20,9 @@ type exchange struct {
 	c       *conn
 	reused  bool
 	body    *upload
-	upgrade string // the protocol asked for; empty: none
+	upgrade string     // the protocol asked for; empty: none
+	key     string     // Sec-WebSocket-Key of the request; empty: none
+	connect *h2Upgrade // the upgrade as an extended CONNECT; nil: it is none
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 
@@ -40,7 +42,14 @@ func newExchange(ctx context.Context, c *conn, body *upload, idle time.Duration)
 	if body != nil {
 		body.alive = x.idle.touch
 	}
-	trace := &httptrace.ClientTrace{GotFirstResponseByte: func() { x.answered.Store(true) }}
+	trace := &httptrace.ClientTrace{
+		GotFirstResponseByte: func() { x.answered.Store(true) },
+		WroteRequest: func(httptrace.WroteRequestInfo) {
+			if x.connect != nil {
+				x.connect.wrote()
+			}
+		},
+	}
 	if c.h2 {
 		// Called with the lock held under which the frames of this head were written (checked by a test): the highest
 		// stream is this one. Had the write failed before the frame, it would be an older one, which is no proof lost:
@@ -74,7 +83,7 @@ func (x *exchange) run(out *http.Request) (*http.Response, error) {
 		x.c.wire.h1.begin()
 		x.c.answering.Store(true)
 	}
-	res, err := x.c.cc.RoundTrip(out)
+	res, err := x.c.roundTrip(out)
 	if !x.c.h2 {
 		x.c.answering.Store(false)
 		defer x.c.settled()
@@ -90,8 +99,11 @@ func (x *exchange) run(out *http.Request) (*http.Response, error) {
 		err = errDoubtful
 	}
 	switching := err == nil && res.StatusCode == http.StatusSwitchingProtocols
-	if switching {
-		err = x.switched(x.upgrade, res)
+	switch {
+	case x.connect != nil:
+		switching = x.connected(res)
+	case switching:
+		err = x.switched(res)
 	}
 	if err != nil {
 		failed := x.explain(err)
@@ -109,6 +121,9 @@ func (x *exchange) run(out *http.Request) (*http.Response, error) {
 // end lets go of all that the exchange held. The body is closed unless nothing was sent, when it is the next attempt's.
 func (x *exchange) end(sent bool) {
 	x.unhook()
+	if x.c.one != nil {
+		defer x.c.release()
+	}
 	if x.c.h2 {
 		x.c.wire.h2.forget(x.stream.Load())
 	} else {
@@ -123,6 +138,7 @@ func (x *exchange) end(sent bool) {
 
 var (
 	errSwitched = errors.New("the upstream switched to a protocol that nobody asked for")
+	errAccept   = errors.New("the upstream's Sec-WebSocket-Accept does not belong to the key it was sent")
 	errDoubtful = errors.New("the upstream's answer can be read in two ways: it frames its body twice, folds lines or ends them with a bare line feed")
 )
 
@@ -136,6 +152,9 @@ func (x *exchange) explain(err error) *Error {
 		e.Cause, e.Class, e.Err = ResponseTimeout, retry.PerTryTimeout, fmt.Errorf("%w: %v", cause, err)
 	case x.ctx.Err() != nil:
 		e.Cause, e.Class, e.Err = ConnectionTerminated, retry.NoRepeat, fmt.Errorf("%w: %v", cause, err)
+	case !e.Sent && x.connect != nil && !x.c.one.State().Closed:
+		// The connection is well and nothing was written: the peer has not allowed it.
+		e.Cause, e.Class, e.Err = UpgradeFailed, retry.NoRepeat, fmt.Errorf("%w: %v", errNoConnect, err)
 	case !e.Sent:
 		e.Cause, e.Class = ConnectionTerminated, retry.ResetBeforeHeaders
 	case disowned:
@@ -144,7 +163,7 @@ func (x *exchange) explain(err error) *Error {
 		e.Cause, e.Class = ProtocolError, retry.ResetBeforeHeaders
 	case x.tooLarge():
 		e.Cause, e.Class = ResponseHeaderSize, retry.NoRepeat
-	case errors.Is(err, errSwitched), errors.Is(err, errDoubtful), x.answered.Load() && !brokenOff(err):
+	case errors.Is(err, errSwitched), errors.Is(err, errAccept), errors.Is(err, errDoubtful), x.answered.Load() && !brokenOff(err):
 		// It answered, in a way that we refuse; asking again would not help.
 		e.Cause, e.Class = ProtocolError, retry.NoRepeat
 	default:

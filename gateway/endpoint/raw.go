@@ -2,12 +2,11 @@ package endpoint
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
 
-	"penstock.dev/penstock/gateway/retry"
+	"penstock.dev/penstock/gateway/h1"
 	"penstock.dev/penstock/gateway/route"
 )
 
@@ -20,28 +19,28 @@ func upgradeOf(req *http.Request) string {
 	return req.Header["Upgrade"][0]
 }
 
-// errNeedsHTTP1 is what a Backend gets that speaks HTTP/2 alone.
-var errNeedsHTTP1 = errors.New("an upgrade needs HTTP/1.1, but the Backend's protocol is HTTP/2 alone; set spec.protocol to HTTP11")
-
-// forUpgrade is the Backend as an upgrade reaches it: on HTTP/1.1, whatever else the destination would speak.
-func forUpgrade(b *route.Backend) (*route.Backend, error) {
+// forUpgrade is the Backend as an upgrade reaches it: on HTTP/1.1, whatever else the destination would speak, unless HTTP/2 is
+// all that it speaks.
+func forUpgrade(b *route.Backend) *route.Backend {
 	switch b.Protocol {
-	case "HTTP2", "GRPC", "H2C":
-		return nil, &Error{Cause: ProtocolError, Class: retry.NoRepeat, Err: fmt.Errorf("Backend %s: %w", b.Key, errNeedsHTTP1)}
-	case "HTTP11":
-		return b, nil
+	case "HTTP2", "GRPC", "H2C", "HTTP11":
+		return b
 	}
-	h1 := *b
-	h1.Protocol = "HTTP11"
-	return &h1, nil
+	older := *b
+	older.Protocol = "HTTP11"
+	return &older
 }
 
 // switched checks a 101 against what was asked for, and makes its body the raw bytes of the connection.
-func (x *exchange) switched(asked string, res *http.Response) error {
+func (x *exchange) switched(res *http.Response) error {
 	stream, ok := res.Body.(io.ReadWriteCloser)
-	if !ok || asked == "" || !strings.EqualFold(res.Header.Get("Upgrade"), asked) {
+	if !ok || x.upgrade == "" || !strings.EqualFold(res.Header.Get("Upgrade"), x.upgrade) {
 		_ = res.Body.Close()
 		return errSwitched
+	}
+	if x.key != "" && strings.EqualFold(x.upgrade, "websocket") && res.Header.Get("Sec-Websocket-Accept") != h1.WebSocketAccept(x.key) {
+		_ = res.Body.Close()
+		return errAccept
 	}
 	res.Body = &rawStream{download: download{x: x, src: stream}, w: stream}
 	return nil

@@ -213,15 +213,6 @@ func TestUpgrades(t *testing.T) {
 					t.Errorf("%v, want %s", err, endpoint.ProtocolError)
 				}
 			})
-			t.Run("a Backend of HTTP/2 alone cannot", func(t *testing.T) {
-				h2 := *b
-				h2.Protocol = "HTTP2"
-				_, err := e.RoundTrip(ask(t, "/ws"), &h2)
-				var got *endpoint.Error
-				if !errors.As(err, &got) || got.Sent || !strings.Contains(err.Error(), "HTTP11") {
-					t.Errorf("%v", err)
-				}
-			})
 		})
 	}
 }

@@ -26,7 +26,7 @@ var floorOf = map[string]int{
 	"gateway/filter": 2, "gateway/retry": 2, "hub/catalog": 2, "hub/credential": 2, "hub/registry": 2, "manifest": 2,
 	"gateway/h1": 1, "gateway/route": 1, "gateway/hop": 1, "gateway/telemetry": 1, "gateway/filter/sdk": 1, "tunnel": 1,
 	"apis/v1alpha1": 0, "apis/config/v1alpha1": 0, "apis/control": 0, "apis/admin": 0, "tunnel/bhttp": 0,
-	"console": 0, "deploy": 0, "examples": 0, "internal/process": 0,
+	"console": 0, "deploy": 0, "examples": 0, "internal/process": 0, "internal/xconnect": 0,
 }
 
 // testkit packages are imported by tests, chaos and each other only.
