@@ -91,12 +91,17 @@ func socket(t *testing.T, s *spokeProc, path, caller string) *websocket.Conn {
 // trySocket opens a WebSocket to the host "api" of a spoke.
 func trySocket(t *testing.T, s *spokeProc, path, caller string) (*websocket.Conn, error) {
 	t.Helper()
-	cfg, err := websocket.NewConfig("ws://api"+path, "http://page.example.com")
+	return trySocketTo(t, s, "api", path, caller)
+}
+
+func trySocketTo(t *testing.T, s *spokeProc, host, path, caller string) (*websocket.Conn, error) {
+	t.Helper()
+	cfg, err := websocket.NewConfig("ws://"+host+path, "http://page.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg.Header = http.Header{"Authorization": {caller}}
-	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.url, "http://"))
+	c, err := dialSpoke(t, s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,4 +110,8 @@ func trySocket(t *testing.T, s *spokeProc, path, caller string) (*websocket.Conn
 		c.Close()
 	}
 	return ws, err
+}
+
+func dialSpoke(t *testing.T, s *spokeProc) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.url, "http://"))
 }
