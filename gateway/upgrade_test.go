@@ -91,19 +91,6 @@ func openUpgrade(t *testing.T, address string) (*net.TCPConn, *bufio.Reader, *ht
 }
 
 func TestUpgrades(t *testing.T) {
-	capitals := func(far pipeEnd) {
-		defer far.Close()
-		buf := make([]byte, 64)
-		for {
-			n, err := far.Read(buf)
-			if n > 0 {
-				_, _ = far.Write([]byte(strings.ToUpper(string(buf[:n]))))
-			}
-			if err != nil {
-				return
-			}
-		}
-	}
 	t.Run("bytes go both ways, and the ends of both", func(t *testing.T) {
 		l := startListening(t, ported(80), switches(t, capitals), map[int]int{80: 0})
 		c, r, res := openUpgrade(t, l.Addresses()[80].String())
