@@ -75,6 +75,13 @@ func attempt(t *testing.T, name string, args ...string) (string, error) {
 // own authority, and send no token.
 func openDoor(t *testing.T, w *world, name string, port int, protocol, tls string) (s *spokeProc, address string) {
 	t.Helper()
+	_, s, address = openDoorOf(t, w, name, port, protocol, tls)
+	return s, address
+}
+
+// openDoorOf is openDoor that returns the hub too.
+func openDoorOf(t *testing.T, w *world, name string, port int, protocol, tls string) (h *hubProc, s *spokeProc, address string) {
+	t.Helper()
 	w.write(t, "catalog/out.yaml", fmt.Sprintf(`
 apiVersion: penstock.dev/v1alpha1
 kind: Backend
@@ -105,15 +112,16 @@ spec:
   parentRefs: [{name: egress, namespace: penstock-system}]
   rules: [{backendRefs: [{group: penstock.dev, kind: Backend, name: out}]}]
 `, name, port))
-	s = w.spoke(t, w.hub(t, "hub-a", ""), "east", "  - {namespace: team-a, serviceAccount: lab, cidrs: [127.0.0.0/8]}")
+	h = w.hub(t, "hub-a", "")
+	s = w.spoke(t, h, "east", "  - {namespace: team-a, serviceAccount: lab, cidrs: [127.0.0.0/8]}")
 	address = strings.TrimPrefix(s.url, "http://")
 	eventually(t, "the route is served", func() error {
-		if status, body := w.fetch(t, s.url+"/ready"); status != http.StatusOK && status != http.StatusUnsupportedMediaType {
+		if status, body := w.fetch(t, s.url+"/ready"); status != http.StatusOK && status != http.StatusUnsupportedMediaType && status != http.StatusNotFound {
 			return fmt.Errorf("%d %s", status, body)
 		}
 		return nil
 	})
-	return s, address
+	return h, s, address
 }
 
 // httpsOrigin is an origin with a world in which everything goes to it.
