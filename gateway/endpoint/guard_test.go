@@ -76,15 +76,20 @@ var clouds = []string{
 
 var clouds6 = []string{"fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fd00:42::42", "fd00:c1::a9fe:a9fe"}
 
-func TestTheGuardRefusesTheWholeCorpus(t *testing.T) { // T-D12
-	type entry struct {
-		name string
-		addr netip.Addr
-	}
-	var corpus []entry
+// Forbidden is an address that no Backend reaches unless it opens it, and why.
+type Forbidden struct {
+	Name string
+	Addr netip.Addr
+}
+
+// Registry is every range of the corpus.
+func Registry() []string { return append(append([]string{}, registry...), registry6...) }
+
+// Corpus is T-D12: special-purpose ranges and metadata addresses, in all encodings.
+func Corpus() (corpus []Forbidden) {
 	four := func(source string, a netip.Addr) {
 		for name, encode := range encodings {
-			corpus = append(corpus, entry{source + " as " + name, encode(a)})
+			corpus = append(corpus, Forbidden{source + " as " + name, encode(a)})
 		}
 	}
 	for _, cidr := range registry {
@@ -94,25 +99,29 @@ func TestTheGuardRefusesTheWholeCorpus(t *testing.T) { // T-D12
 	}
 	for _, cidr := range registry6 {
 		for _, a := range edges(netip.MustParsePrefix(cidr)) {
-			corpus = append(corpus, entry{cidr, a})
+			corpus = append(corpus, Forbidden{cidr, a})
 		}
 	}
 	for _, c := range clouds {
 		four("metadata", netip.MustParseAddr(c))
 	}
 	for _, c := range clouds6 {
-		corpus = append(corpus, entry{"metadata", netip.MustParseAddr(c)})
+		corpus = append(corpus, Forbidden{"metadata", netip.MustParseAddr(c)})
 	}
 	for _, zone := range []string{"fe80::1%eth0", "2606:4700::1111%eth0", "::1%lo"} {
-		corpus = append(corpus, entry{"a zone", netip.MustParseAddr(zone)})
+		corpus = append(corpus, Forbidden{"a zone", netip.MustParseAddr(zone)})
 	}
-	corpus = append(corpus, entry{"no address", netip.Addr{}})
+	return corpus
+}
+
+func TestTheGuardRefusesTheWholeCorpus(t *testing.T) { // T-D12
+	corpus := append(Corpus(), Forbidden{"no address", netip.Addr{}})
 	if len(corpus) < 300 {
 		t.Fatalf("the corpus has %d entries, want at least 300", len(corpus))
 	}
 	for _, e := range corpus {
-		if prohibited(e.addr, nil) == "" {
-			t.Errorf("%s: %s is let through", e.name, e.addr)
+		if prohibited(e.Addr, nil) == "" {
+			t.Errorf("%s: %s is let through", e.Name, e.Addr)
 		}
 	}
 }

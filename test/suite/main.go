@@ -279,7 +279,7 @@ func interop() (passed, failed int, err error) {
 			return 0, 1, fmt.Errorf("install what is missing (Debian, root): %w", err)
 		}
 	}
-	passed, failed = goTest([]string{"-tags=interop", "-run=^TestInterop"}, []string{"./test/e2e"})
+	passed, failed = goTest([]string{"-tags=interop", "-run=^TestInterop"}, []string{"./test/e2e", "./gateway/endpoint"})
 	return passed, failed, nil
 }
 
