@@ -113,7 +113,7 @@ func (x *exchange) run(out *http.Request) (*http.Response, error) {
 	x.body.settle()
 	res.TLS = x.c.state
 	if !switching {
-		res.Body = &download{x: x, src: res.Body}
+		res.Body = &download{x: x, src: res.Body, untilClosed: !x.c.h2 && res.ContentLength < 0 && len(res.TransferEncoding) == 0 && res.Body != http.NoBody}
 	}
 	return res, nil
 }
@@ -209,6 +209,8 @@ type download struct {
 	x    *exchange
 	src  io.ReadCloser
 	once sync.Once
+	// untilClosed: the end of the connection is the end of the body, and over TLS only an announced one (RFC 9112 §9.8).
+	untilClosed bool
 }
 
 // Read implements io.Reader. Errors but io.EOF are *Error: part of the response has been passed on, so nothing can be
@@ -217,6 +219,9 @@ func (d *download) Read(p []byte) (int, error) {
 	d.x.idle.wait()
 	n, err := d.src.Read(p)
 	d.x.idle.done()
+	if err == io.EOF && d.untilClosed && d.x.c.wire.unannounced() {
+		err = io.ErrUnexpectedEOF
+	}
 	if err != nil && err != io.EOF {
 		if cause := context.Cause(d.x.ctx); cause != nil {
 			// What the codec says of a context that ended is a consequence, and would look like a client that is gone.

@@ -106,7 +106,7 @@ func matchSAN(leaf *x509.Certificate, t *route.TLS) (name string, ok bool) {
 // handshake makes c a TLS connection to a verified peer, and returns the name that the peer proved to have. It closes c
 // on failure. No byte of a request is sent before it has returned; the *Error says so.
 func handshake(ctx context.Context, c net.Conn, p *plan) (*tls.Conn, string, error) {
-	tc := tls.Client(c, p.tls)
+	tc := tls.Client(&ending{Conn: c}, p.tls)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		_ = c.Close()
 		return nil, "", handshakeError(ctx, p, err)

@@ -1,7 +1,9 @@
 package endpoint
 
 import (
+	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -60,6 +62,39 @@ func (w *wire) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// ending is the connection below TLS. It remembers that its peer has ended it: crypto/tls tells an end that the peer announced
+// (close_notify) and one that it did not apart only inside of a record, but only for the second has it read this one.
+type ending struct {
+	net.Conn
+	ended atomic.Bool
+}
+
+func (e *ending) Read(p []byte) (int, error) {
+	n, err := e.Conn.Read(p)
+	if err == io.EOF {
+		e.ended.Store(true)
+	}
+	return n, err
+}
+
+// CloseWrite ends our direction.
+func (e *ending) CloseWrite() error {
+	if c, ok := e.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// unannounced reports whether the connection has ended without close_notify; false without TLS, which alone can tell.
+func (w *wire) unannounced() bool {
+	secured, ok := w.Conn.(*tls.Conn)
+	if !ok {
+		return false
+	}
+	below, ok := secured.NetConn().(*ending)
+	return ok && below.ended.Load()
 }
 
 // Close closes the connection, and ends a read of the workload's body that the exchange on it may be blocked in.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -161,10 +162,29 @@ func TestNoTruncatedBodyLooksWhole(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 	}
+	// The end of the connection ends the body, and over TLS only one that is said (RFC 9112 §9.8).
+	untilClosed := func(rw http.ResponseWriter, r *http.Request) {
+		at, err := strconv.Atoi(r.URL.Query().Get("at"))
+		if err != nil {
+			panic(err)
+		}
+		c, _, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+		_, _ = c.Write(make([]byte, at))
+		_ = c.(*tls.Conn).NetConn().Close() // without a word
+	}
 	everyProtocol(t, func(t *testing.T, w *world, s *spokeProc, o *origin.Origin, host string, _ bool) {
-		for framing, announce := range map[string]bool{"length": true, "no length": false} {
+		framings := map[string]http.HandlerFunc{"length": cut(true), "no length": cut(false)}
+		if host == "https-h1" {
+			framings["the end of the connection"] = untilClosed
+		}
+		for framing, handler := range framings {
 			path := "/cut-" + strings.ReplaceAll(framing, " ", "-")
-			o.On(path, cut(announce))
+			o.On(path, handler)
 			t.Run(framing, func(t *testing.T) {
 				for n := range cuts {
 					at := n * size / cuts
