@@ -72,7 +72,9 @@ var metadata = map[netip.Addr]string{
 // prohibited says why an address must not be dialed, or "" (THREATS TH-E1). It is pure. allowed are the Backend's
 // ranges; they open private and loopback ranges, never metadata and never what no Backend can mean.
 //
-// An address that carries another one inside (IPv4-mapped, NAT64, 6to4, Teredo …) is judged by both.
+// An address that carries another one inside (IPv4-mapped, NAT64, 6to4, Teredo, ISATAP …) is judged by both. But what a
+// local-use NAT64 prefix carries depends on how the operator has cut it: of that metadata is refused wherever it may stand,
+// and the rest is for whoever opens the range to know.
 func prohibited(a netip.Addr, allowed []netip.Prefix) string {
 	if !a.IsValid() {
 		return "not an address"
@@ -90,8 +92,8 @@ func prohibited(a netip.Addr, allowed []netip.Prefix) string {
 	if why := prohibitedRange(a, allowed); why != "" {
 		return why
 	}
-	if nat64.Contains(a) {
-		// The translator decides what it reaches; so the address inside must be one we would dial.
+	if nat64.Contains(a) || isatap(a) {
+		// The translator, or the router, decides what it reaches; so the address inside must be one we would dial.
 		return prohibitedRange(inner[0], allowed)
 	}
 	return ""
@@ -131,7 +133,7 @@ func contains(prefixes []netip.Prefix, a netip.Addr) bool {
 // The ranges whose addresses carry an IPv4 address.
 var (
 	nat64      = netip.MustParsePrefix("64:ff9b::/96")    // RFC 6052
-	nat64Local = netip.MustParsePrefix("64:ff9b:1::/48")  // RFC 8215, the last 32 bits at /96
+	nat64Local = netip.MustParsePrefix("64:ff9b:1::/48")  // RFC 8215
 	sixToFour  = netip.MustParsePrefix("2002::/16")       // RFC 3056, bits 16-47
 	teredo     = netip.MustParsePrefix("2001::/32")       // RFC 4380, server at bits 32-63, client inverted at the end
 	compatible = netip.MustParsePrefix("::/96")           // RFC 4291 §2.5.5.1
@@ -146,7 +148,10 @@ func embedded(a netip.Addr) []netip.Addr {
 	b := a.As16()
 	at := func(i int) netip.Addr { return netip.AddrFrom4([4]byte(b[i : i+4])) }
 	switch {
-	case nat64.Contains(a), nat64Local.Contains(a), compatible.Contains(a), translated.Contains(a):
+	case nat64Local.Contains(a):
+		// RFC 6052 §2.2: behind 48, 56, 64 and 96 bits, around bits 64 to 71.
+		return []netip.Addr{at(12), netip.AddrFrom4([4]byte{b[6], b[7], b[9], b[10]}), netip.AddrFrom4([4]byte{b[7], b[9], b[10], b[11]}), at(9)}
+	case nat64.Contains(a), compatible.Contains(a), translated.Contains(a):
 		return []netip.Addr{at(12)}
 	case sixToFour.Contains(a):
 		return []netip.Addr{at(2)}
@@ -154,10 +159,16 @@ func embedded(a netip.Addr) []netip.Addr {
 		var client [4]byte
 		binary.BigEndian.PutUint32(client[:], ^binary.BigEndian.Uint32(b[12:]))
 		return []netip.Addr{at(4), netip.AddrFrom4(client)}
-	case b[8]&^0x02 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe:
-		return []netip.Addr{at(12)} // ISATAP, RFC 5214: any prefix, 00-00-5E-FE or 02-00-5E-FE
+	case isatap(a):
+		return []netip.Addr{at(12)}
 	}
 	return nil
+}
+
+// isatap reports an address of RFC 5214: any prefix, then 00-00-5E-FE or 02-00-5E-FE.
+func isatap(a netip.Addr) bool {
+	b := a.As16()
+	return a.Is6() && b[8]&^0x02 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe
 }
 
 // parsePrefixes reads route.Backend.AllowedCIDRs. An IPv4-mapped prefix means its IPv4 one, since addresses are compared

@@ -151,6 +151,8 @@ func TestAllowedRangesOpenThemselvesAndNothingElse(t *testing.T) {
 		{"the same, IPv4-mapped", "10.1.0.0/16", "::ffff:10.1.2.3", true},
 		{"the same, allowed IPv4-mapped", "::ffff:10.1.0.0/112", "10.1.2.3", true},
 		{"the same through NAT64", "10.1.0.0/16", "64:ff9b::10.1.2.3", true},
+		{"its neighbour inside an ISATAP address of a public prefix", "10.1.0.0/16", "2606:4700::5efe:10.2.0.0", false},
+		{"the same inside an ISATAP address of a public prefix", "10.1.0.0/16", "2606:4700::5efe:10.1.2.3", true},
 		{"its neighbour through NAT64", "10.1.0.0/16", "64:ff9b::10.2.0.0", false},
 		{"the same as 6to4, which stays closed", "10.1.0.0/16", "2002:a01:203::", false},
 		{"loopback", "127.0.0.0/8", "127.0.0.1", true},
@@ -193,6 +195,12 @@ func TestMetadataIsNeverOpened(t *testing.T) {
 	for _, c := range clouds6 {
 		if prohibited(netip.MustParseAddr(c), allowed) == "" {
 			t.Errorf("%s is let through", c)
+		}
+	}
+	// RFC 6052 §2.2 has four places for the address in a prefix of 48 bits, depending on how much of it the operator took.
+	for _, a := range []string{"64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:a9:fe:a9fe::", "64:ff9b:1:0:a9:fea9:fe00:0", "64:ff9b:1::a9fe:a9fe"} {
+		if why := prohibited(netip.MustParseAddr(a), allowed); why != metadata[netip.MustParseAddr("169.254.169.254")] {
+			t.Errorf("metadata as %s: %q", a, why)
 		}
 	}
 	// ISATAP carries an address under any prefix.
