@@ -67,7 +67,7 @@ func (w *h2Wire) connect(protocol string, more ...string) {
 }
 
 // answer reads up to the head of the answer.
-func (w *h2Wire) answer() http.Header {
+func (w *h2Wire) answer() map[string][]string {
 	w.t.Helper()
 	for {
 		f, err := w.ReadFrame()
@@ -76,13 +76,13 @@ func (w *h2Wire) answer() http.Header {
 		}
 		switch f := f.(type) {
 		case *http2.MetaHeadersFrame:
-			h := http.Header{}
+			h := map[string][]string{}
 			for _, field := range f.Fields {
 				h[field.Name] = append(h[field.Name], field.Value)
 			}
 			return h
 		case *http2.RSTStreamFrame:
-			return http.Header{":status": {"reset " + f.ErrCode.String()}}
+			return map[string][]string{":status": {"reset " + f.ErrCode.String()}}
 		}
 	}
 }
