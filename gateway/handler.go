@@ -260,6 +260,10 @@ func (x *exchange) end() {
 	}
 	x.record()
 	x.hurried()
+	if v == nil && x.reason == reasonClientGone && !x.answering {
+		// A client whose request breaks off may still be there, on HTTP/2, and net/http would tell it 200.
+		v = http.ErrAbortHandler
+	}
 	if v != nil {
 		panic(v) // the server resets the stream, or closes the connection without an end of the message
 	}

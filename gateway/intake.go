@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"penstock.dev/penstock/gateway/h1"
 	"penstock.dev/penstock/gateway/hop"
 	"penstock.dev/penstock/gateway/route"
 	"penstock.dev/penstock/gateway/telemetry"
@@ -73,8 +74,23 @@ func (x *exchange) framing() *failure {
 		}
 		delete(h, "Host")
 	}
-	if x.r.ProtoMajor < 2 || x.from.tunnel() {
+	if x.from.tunnel() {
 		return nil
+	}
+	if strings.ContainsAny(x.r.Host, "/@?#\\") {
+		return fail(reasonMalformed, "an authority with a user or a path", "send host and port alone (RFC 9110 §7.2)")
+	}
+	if x.r.ProtoMajor < 2 {
+		return nil // the rest was judged on the wire
+	}
+	target := x.r.RequestURI
+	switch lengths := h["Content-Length"]; {
+	case !h1.Token(x.r.Method):
+		return fail(reasonMalformed, "the method is no token", "send a method of RFC 9110 §9")
+	case x.r.Method != http.MethodConnect && (!h1.Target(target) || !strings.HasPrefix(target, "/") && target != "*"):
+		return fail(reasonMalformed, "a :path that is none", "send :path as path and query (RFC 9113 §8.3.1)")
+	case len(lengths) > 1 || len(lengths) == 1 && !h1.Length(lengths[0]):
+		return fail(reasonMalformed, "a Content-Length that is no number, or several", "send one, or none")
 	}
 	for _, name := range []string{"Connection", "Proxy-Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade"} {
 		if _, ok := h[name]; ok {

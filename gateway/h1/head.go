@@ -34,11 +34,11 @@ func Request(head []byte, maxFields int) (Framing, error) {
 	method, rest, _ := strings.Cut(string(line), " ")
 	target, version, _ := strings.Cut(rest, " ")
 	switch {
-	case !token(method):
+	case !Token(method):
 		return Framing{}, errors.New("the method is no token")
 	case version != "HTTP/1.1" && version != "HTTP/1.0":
 		return Framing{}, errors.New("the request line is not method, target and HTTP/1.x with single spaces between")
-	case !validTarget(target):
+	case !Target(target):
 		return Framing{}, errors.New("the request target has characters that belong in none")
 	}
 	f, host, err := parse(fields, maxFields)
@@ -105,7 +105,7 @@ func parse(fields []byte, maxFields int) (f Framing, host []string, err error) {
 		}
 		fields = rest
 		name, value, colon := bytes.Cut(line, []byte(":"))
-		if !colon || !token(string(name)) {
+		if !colon || !Token(string(name)) {
 			return f, nil, errors.New("a field without a name that is one")
 		}
 		value = bytes.Trim(value, " \t")
@@ -152,6 +152,12 @@ func length(value []byte) (n int64, err error) {
 	return n, nil
 }
 
+// Length reports whether s is one Content-Length: digits alone, and few enough for any reader.
+func Length(s string) bool {
+	_, err := length([]byte(s))
+	return err == nil
+}
+
 func digits(s []byte) bool {
 	for _, c := range s {
 		if c < '0' || c > '9' {
@@ -171,8 +177,8 @@ func hasControl(line []byte) bool {
 	return false
 }
 
-// validTarget: printable ASCII without what starts a fragment.
-func validTarget(s string) bool {
+// Target reports whether s may be a request target: printable ASCII without what starts a fragment.
+func Target(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == '#' {
 			return false
@@ -181,7 +187,8 @@ func validTarget(s string) bool {
 	return s != ""
 }
 
-func token(s string) bool {
+// Token reports whether s is a token (RFC 9110 §5.6.2), as methods and names of fields are.
+func Token(s string) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {

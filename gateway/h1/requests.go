@@ -183,7 +183,7 @@ func (r *Requests) judge(line []byte) error {
 			return nil
 		}
 		name, _, ok := bytes.Cut(line, []byte(":"))
-		if !ok || !token(string(name)) {
+		if !ok || !Token(string(name)) {
 			return errors.New("a trailer without a name that is one")
 		}
 		if framing(string(bytes.ToLower(bytes.ReplaceAll(name, []byte("_"), []byte("-"))))) {
