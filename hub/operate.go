@@ -58,7 +58,7 @@ func (h *hub) serveAdmin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("hub: %w; set admin.auditFile", err)
 	}
-	defer trail.Close()
+	defer func() { _ = trail.Close() }() // each record is on the disk already
 	cfg.Audit = trail
 	server, err := hubadmin.New(cfg)
 	if err != nil {
