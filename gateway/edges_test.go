@@ -153,6 +153,21 @@ type ceaseless struct{ closed chan struct{} }
 func (e ceaseless) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 func (e ceaseless) Close() error               { close(e.closed); return nil }
 
+// begin sends a GET and returns the head of its answer. The body is closed with the test.
+func (l *listening) begin(t *testing.T, client *http.Client) *http.Response {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addresses()[80].String()+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = res.Body.Close() })
+	return res
+}
+
 // A reader that takes nothing is cut off, and cannot take what it got for whole.
 func TestASlowReaderIsCutOff(t *testing.T) {
 	for _, version := range []string{"HTTP/1.1", "HTTP/2"} {
@@ -163,15 +178,7 @@ func TestASlowReaderIsCutOff(t *testing.T) {
 			}, map[int]int{80: 0}, func(e *Edges) { e.WriteIdle = 100 * time.Millisecond })
 			http1, http2 := clients(t)
 			client := map[string]*http.Client{"HTTP/1.1": http1, "HTTP/2": http2}[version]
-			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addresses()[80].String()+"/", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			res, err := client.Do(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer res.Body.Close()
+			res := l.begin(t, client)
 			select {
 			case <-closed:
 			case <-time.After(patience):
@@ -201,15 +208,7 @@ func TestASilentAnswerIsNotCut(t *testing.T) {
 		})}, nil
 	}, map[int]int{80: 0}, func(e *Edges) { e.WriteIdle = idle })
 	_, http2 := clients(t)
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addresses()[80].String()+"/", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := http2.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
+	res := l.begin(t, http2)
 	<-time.After(5 * idle)
 	close(go1)
 	if got, err := io.ReadAll(res.Body); err != nil || string(got) != "first second" {
