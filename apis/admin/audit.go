@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -46,8 +47,12 @@ type AuditList struct {
 	Items []AuditRecord `json:"items"`
 }
 
-// Chain sets Previous and Hash.
+// Chain sets Previous and Hash. What is no UTF-8 in a field becomes U+FFFD first: JSON would write it otherwise than it
+// writes what it reads back, and the hash of the line would not be found again.
 func (r AuditRecord) Chain(previous string) AuditRecord {
+	for _, field := range []*string{&r.ID, &r.Actor, &r.Role, &r.Verb, &r.Object, &r.Outcome} {
+		*field = strings.ToValidUTF8(*field, "\ufffd")
+	}
 	r.Previous = previous
 	r.Hash = r.digest()
 	return r

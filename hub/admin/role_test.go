@@ -322,3 +322,22 @@ func TestTheTrailAfterACrashAndAfterOthers(t *testing.T) {
 		}
 	})
 }
+
+// A path can hold any bytes, and who may change nothing can still name an object so: it must not look as if somebody had
+// changed the file.
+func TestANameThatIsNoTextLeavesTheChainWhole(t *testing.T) {
+	w := newWorld(t)
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	w.server.cfg.Audit = openTrail(t, w, path)
+	if status, answer := w.as(auditor, "DELETE", "/v1/objects/Backend/team-a/x%ff", ""); status != http.StatusForbidden {
+		t.Fatalf("%d %s", status, answer)
+	}
+	again := openTrail(t, w, path)
+	want := []string{"token:audit delete Backend team-a/x\ufffd asked", "token:audit delete Backend team-a/x\ufffd forbidden"}
+	if got := outcomes(again.Records(time.Time{}, 10)); !slices.Equal(got, want) {
+		t.Errorf("after a restart: %q, want %q", got, want)
+	}
+	if aside, err := filepath.Glob(path + ".broken-*"); err != nil || len(aside) != 0 {
+		t.Errorf("put aside: %v, %v", aside, err)
+	}
+}
