@@ -79,10 +79,10 @@ var streams = flag.Int("streams", 300_000, "mutated streams to read; T-D3 asks f
 // TestMutatedStreams: of what we let pass, three readers see the same requests: ours, net/http's, and a strict one that has
 // nothing in common with either. net/http may refuse more (T-D3).
 func TestMutatedStreams(t *testing.T) {
-	corpus, rng := smuggling.Corpus(), rand.New(rand.NewPCG(1, 2))
+	mutants := smuggling.NewMutator(rand.New(rand.NewPCG(1, 2)))
 	passed, found := 0, 0
 	for range *streams {
-		raw := smuggling.Mutate(rng, corpus)
+		raw := mutants.Next()
 		r := Requests{MaxHead: 64 << 10}
 		if r.Read(raw) != nil || r.Doubt() != nil || bytes.HasPrefix(raw, []byte("PRI")) {
 			continue

@@ -3,6 +3,7 @@ package smuggling
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 )
 
 // pieces are what mutants get put into them: what frames, and what looks like it.
@@ -11,16 +12,29 @@ var pieces = []string{
 	"Transfer-Encoding: chunked\r\n", "transfer_encoding: chunked\r\n", "Host: b\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.0", "HTTP/1.1", "\x00", "\x0b", "\xff",
 }
 
-// Mutate makes a stream of payloads that is broken, or made good again, in a few places. Most payloads of the corpus are
-// not good; of a stream those are most, or a reader would never get behind the first.
-func Mutate(rng *rand.Rand, corpus []Payload) []byte {
+// Mutator makes streams of payloads that are broken, or made good again, in a few places. Make it with NewMutator.
+type Mutator struct {
+	rng       *rand.Rand
+	all, good []Payload
+}
+
+// NewMutator mutates the corpus by what rng says.
+func NewMutator(rng *rand.Rand) *Mutator {
+	all := Corpus()
+	return &Mutator{rng, all, slices.DeleteFunc(slices.Clone(all), func(p Payload) bool { return !p.Good })}
+}
+
+// Next makes one. Most payloads of the corpus are not good; of a stream nine in ten are, or a reader would never get behind
+// the first.
+func (m *Mutator) Next() []byte {
+	rng := m.rng
 	var b []byte
 	for range 1 + rng.IntN(3) {
-		p := corpus[rng.IntN(len(corpus))]
-		for tries := 0; !p.Good && tries < 100 && rng.IntN(20) != 0; tries++ {
-			p = corpus[rng.IntN(len(corpus))]
+		from := m.good
+		if rng.IntN(10) == 0 {
+			from = m.all
 		}
-		b = append(b, p.Raw...)
+		b = append(b, from[rng.IntN(len(from))].Raw...)
 	}
 	for range 1 + rng.IntN(4) {
 		if len(b) == 0 {
