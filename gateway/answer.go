@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"penstock.dev/penstock/gateway/filter"
+	"penstock.dev/penstock/gateway/h1"
 	"penstock.dev/penstock/gateway/hop"
 	"penstock.dev/penstock/gateway/route"
 )
@@ -77,7 +78,7 @@ func (x *exchange) head(res *http.Response) {
 			h["Connection"] = []string{"close"}
 		}
 	}
-	hop.StripTrailer(res.Trailer)
+	stripTrailer(res.Trailer)
 	for name := range res.Trailer {
 		h.Add("Trailer", name)
 	}
@@ -133,13 +134,20 @@ func (x *exchange) trailers(res *http.Response) {
 	if x.Backend.Via != route.ViaParent {
 		hop.CleanOutside(res.Trailer, x.self)
 	}
-	hop.StripTrailer(res.Trailer)
+	stripTrailer(res.Trailer)
 	h := x.w.Header()
 	for name, values := range res.Trailer {
 		if len(values) > 0 {
 			h[http.TrailerPrefix+name] = values
 		}
 	}
+}
+
+// stripTrailer deletes what a trailer section must not say: tags, which would come after the decision, and what frames or routes a
+// message, which a reader that merges trailers would believe.
+func stripTrailer(trailer http.Header) {
+	hop.StripTrailer(trailer)
+	h1.StripTrailer(trailer)
 }
 
 // informer passes informational responses on, until the attempt is over: net/http may still call the trace then.

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"penstock.dev/penstock/gateway/hop"
 	"penstock.dev/penstock/gateway/retry"
 )
 
@@ -87,7 +86,7 @@ func (c *content) Read(p []byte) (int, error) {
 	}
 	switch {
 	case err == io.EOF:
-		hop.StripTrailer(c.r.Trailer) // a tag never comes in a trailer (A.1)
+		stripTrailer(c.r.Trailer) // a tag never comes in a trailer (A.1)
 		for name, values := range c.r.Trailer {
 			c.trailer[name] = values
 		}
@@ -117,7 +116,7 @@ func (x *exchange) openBody() {
 	// Without it net/http reads the body to its end before it writes the first byte of a response, and a request that
 	// streams both ways would hang. HTTP/2 and tunnels are full duplex anyway; errors mean that there is nothing to do.
 	_ = http.NewResponseController(x.w).EnableFullDuplex()
-	hop.StripTrailer(x.r.Trailer)
+	stripTrailer(x.r.Trailer)
 	x.content = &content{r: x.r, trailer: http.Header{}}
 	for name := range x.r.Trailer {
 		x.content.trailer[name] = nil

@@ -93,10 +93,13 @@ func (x *exchange) run(out *http.Request) (*http.Response, error) {
 		_ = res.Body.Close()
 		err = context.Cause(x.ctx)
 	}
-	if err == nil && !x.c.h2 && x.c.wire.h1.doubted() {
-		// Two readers may take this answer for two different ones: nobody behind us shall have to choose.
-		_ = res.Body.Close()
-		err = errDoubtful
+	if !x.c.h2 && x.ctx.Err() == nil && x.c.wire.h1.doubted() {
+		// Two readers may take this answer for two different ones: nobody behind us shall have to choose. Whatever the codec
+		// made of it, a whole answer or an error that would let the request be repeated.
+		if res != nil {
+			_ = res.Body.Close()
+		}
+		res, err = nil, errDoubtful
 	}
 	switching := err == nil && res.StatusCode == http.StatusSwitchingProtocols
 	switch {

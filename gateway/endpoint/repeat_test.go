@@ -321,6 +321,20 @@ func TestADoubtfulAnswerIsRefused(t *testing.T) { // TH-T1: answers are distrust
 		{"a folded line", head + "X-A: 1\r\n 2\r\nContent-Length: 2\r\n" + body, true, 2},
 		{"a space before the colon", head + "X-A : 1\r\nContent-Length: 2\r\n" + body, true, 2},
 		{"a null byte", head + "X-A: 1\x00\r\nContent-Length: 2\r\n" + body, true, 2},
+		{"a version that is none", "HTTP/1.2 200 OK\r\nContent-Length: 2\r\n" + body, true, 2},
+		{"a status that is none", "HTTP/1.1 099 OK\r\nContent-Length: 2\r\n" + body, true, 2},
+		{"chunks in HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", true, 2},
+		{"an informational answer with a length", "HTTP/1.1 103 Early Hints\r\nContent-Length: 2\r\n\r\n" + head + "Content-Length: 2\r\n" + body, true, 2},
+		{"an answer without content that has chunks", "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", true, 2},
+		{"an answer without content that has a length", "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n", true, 2},
+		{"a chunk with an extension", head + "Transfer-Encoding: chunked\r\n\r\n2;x=1\r\nok\r\n0\r\n\r\n", true, 2},
+		{"a space behind a size", head + "Transfer-Encoding: chunked\r\n\r\n2 \r\nok\r\n0\r\n\r\n", true, 2},
+		{"a line feed behind a size", head + "Transfer-Encoding: chunked\r\n\r\n2\nok\r\n0\r\n\r\n", true, 2},
+		{"a trailer that frames", head + "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nContent-Length: 9\r\n\r\n", true, 2},
+		{"its twin", head + "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\ncontent_length: 9\r\n\r\n", true, 2},
+		{"a folded trailer", head + "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-A: 1\r\n 2\r\n\r\n", true, 2},
+		{"nor one with a trailer that does not", head + "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n", false, 1},
+		{"an answer behind the chunks", head + "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n" + head, true, 2},
 		{"a bare carriage return", head + "X-A: 1\r2\r\nContent-Length: 2\r\n" + body, true, 2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -354,6 +368,27 @@ func TestADoubtfulAnswerIsRefused(t *testing.T) { // TH-T1: answers are distrust
 				t.Errorf("%d connections for 2 requests, want %d", conns, tc.conns)
 			}
 		})
+	}
+}
+
+// Doubt that comes late, when the answer has begun, breaks it off.
+func TestADoubtfulChunkBreaksTheAnswerOff(t *testing.T) {
+	first := strings.Repeat("a", 256<<10)
+	for _, rest := range []string{"2;x=1\r\nok\r\n0\r\n\r\n", "+2\r\nok\r\n0\r\n\r\n", "0\r\nHost: a\r\n\r\n"} {
+		e, b := raw(t, "HTTP11", func(_ int, c net.Conn) {
+			heads(c, func(int, *http.Request) bool {
+				fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n%s", len(first), first, rest)
+				return true
+			})
+		})
+		res, err := e.RoundTrip(request(t, http.MethodGet, "/", nil), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(io.Discard, res.Body); err == nil {
+			t.Errorf("%q: %d bytes came as a whole answer", rest, n)
+		}
+		_ = res.Body.Close()
 	}
 }
 

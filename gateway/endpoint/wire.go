@@ -56,7 +56,9 @@ func (w *wire) Read(p []byte) (int, error) {
 	if n > 0 {
 		w.read.Add(int64(n))
 		if w.h1 != nil {
-			w.h1.got(p[:n])
+			if bad := w.h1.got(p[:n]); bad != nil {
+				return 0, bad
+			}
 		} else {
 			w.h2.got(p[:n])
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 )
@@ -77,7 +78,18 @@ func Response(head []byte) (Framing, error) {
 		return Framing{}, errors.New("the status line is malformed")
 	}
 	f, _, err := parse(fields, MaxFields)
-	return f, err
+	switch {
+	case err != nil:
+		return f, err
+	case line[7] != '0' && line[7] != '1', line[9] == '0':
+		return f, errors.New("a version or a status that is none")
+	case f.Chunked && line[7] == '0':
+		return f, errors.New("Transfer-Encoding in HTTP/1.0")
+	case (line[9] == '1' || bytes.HasPrefix(line[9:], []byte("204"))) && (f.Chunked || f.Length > 0):
+		// RFC 9112 §6.1, RFC 9110 §8.6. Many servers say that a 204 has a length of zero, which nobody can misread.
+		return f, errors.New("an answer without content that frames some")
+	}
+	return f, nil
 }
 
 // parse judges the field lines and the empty line behind them.
@@ -139,6 +151,21 @@ func framing(name string) bool {
 		return true
 	}
 	return false
+}
+
+// frames reports whether a field, or its twin with underscores, belongs into no trailer: it frames, routes or ends a message
+// (RFC 9110 §6.5.1).
+func frames(name string) bool {
+	return framing(strings.ReplaceAll(strings.ToLower(name), "_", "-"))
+}
+
+// StripTrailer deletes what belongs into no trailer, however the trailer came.
+func StripTrailer(trailer http.Header) {
+	for name := range trailer {
+		if frames(name) {
+			delete(trailer, name)
+		}
+	}
 }
 
 // length reads a Content-Length: digits and nothing else, small enough for any reader.

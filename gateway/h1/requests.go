@@ -72,6 +72,28 @@ func (r *Requests) Stop() {
 	r.state, r.kept = blind, nil
 }
 
+// Content reads along with the content of one answer in the chunked coding, its trailers included. Make it with NewContent.
+// For use by one goroutine at a time.
+type Content struct{ r Requests }
+
+// NewContent begins behind the head. maxTrailers is how many bytes a trailer may have.
+func NewContent(maxTrailers int) *Content {
+	return &Content{Requests{MaxHead: maxTrailers, state: inChunkSize, first: true}}
+}
+
+// Read tells of bytes that came. An error, which stays, means that the content is malformed, or that something came behind it.
+func (c *Content) Read(p []byte) error {
+	r := &c.r
+	for len(p) > 0 && r.doubt == nil {
+		if r.state == inHead {
+			r.doubt = errors.New("bytes behind the end of the content")
+			break
+		}
+		p, r.doubt = r.step(p)
+	}
+	return r.doubt
+}
+
 // step takes some of p and returns the rest.
 func (r *Requests) step(p []byte) ([]byte, error) {
 	switch r.state {
@@ -186,7 +208,7 @@ func (r *Requests) judge(line []byte) error {
 		if !ok || !Token(string(name)) {
 			return errors.New("a trailer without a name that is one")
 		}
-		if framing(string(bytes.ToLower(bytes.ReplaceAll(name, []byte("_"), []byte("-"))))) {
+		if frames(string(name)) {
 			return fmt.Errorf("trailer %s frames the message", bytes.ToLower(name))
 		}
 	}
