@@ -88,6 +88,8 @@ func ReadAudit(r io.Reader, each func(AuditRecord)) error {
 			return nil
 		case err == io.EOF:
 			return fmt.Errorf("line %d: %w", n, ErrAuditTail)
+		case errors.Is(err, bufio.ErrBufferFull):
+			return fmt.Errorf("line %d: %w: it is longer than any record", n, ErrAuditChain)
 		case err != nil:
 			return fmt.Errorf("line %d: %w", n, err)
 		}
@@ -97,8 +99,9 @@ func ReadAudit(r io.Reader, each func(AuditRecord)) error {
 		if err := d.Decode(&rec); err != nil {
 			return fmt.Errorf("line %d: %w: it is no record", n, ErrAuditChain)
 		}
+		written, err := json.Marshal(rec)
 		switch {
-		case rec.Hash != rec.digest():
+		case err != nil || rec.Hash != rec.digest() || !bytes.Equal(append(written, '\n'), line): // to the letter
 			return fmt.Errorf("line %d: %w: record %d was changed", n, ErrAuditChain, rec.Seq)
 		case n > 1 && (rec.Previous != last.Hash || rec.Seq != last.Seq+1):
 			return fmt.Errorf("line %d: %w: record %d does not follow from record %d", n, ErrAuditChain, rec.Seq, last.Seq)

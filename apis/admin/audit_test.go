@@ -42,6 +42,8 @@ func TestReadAudit(t *testing.T) {
 		{"two that changed places", l[1] + l[0], 1, admin.ErrAuditChain},
 		{"one that was put in twice", l[0] + l[0], 1, admin.ErrAuditChain},
 		{"a member that nobody knows", l[0] + strings.Replace(l[1], `{`, `{"note":"x",`, 1), 1, admin.ErrAuditChain},
+		{"spaces that were put in", l[0] + strings.Replace(l[1], `":"`, `": "`, 1) + l[2], 1, admin.ErrAuditChain},
+		{"a line that is longer than any record", l[0] + `{"actor":"` + strings.Repeat("x", 70<<10) + "\"}\n", 1, admin.ErrAuditChain},
 		{"a line that is no record", l[0] + "hello\n", 1, admin.ErrAuditChain},
 		{"a last line without its end", l[0] + l[1][:40], 1, admin.ErrAuditTail},
 	} {

@@ -305,6 +305,9 @@ func TestTheTrailAfterACrashAndAfterOthers(t *testing.T) {
 		if err != nil || len(files) != trailFiles+1 {
 			t.Errorf("%d files: %v", len(files), files)
 		}
+		if got := openTrail(t, w, path).Records(time.Time{}, 10); len(got) != 2 {
+			t.Errorf("after a restart %d records can be asked for, want those of two files", len(got))
+		}
 		var all bytes.Buffer
 		for n := trailFiles; n >= 0; n-- {
 			name := path
@@ -317,8 +320,20 @@ func TestTheTrailAfterACrashAndAfterOthers(t *testing.T) {
 			}
 			all.Write(data)
 		}
-		if err := admin.ReadAudit(&all, func(admin.AuditRecord) {}); err != nil {
+		var last admin.AuditRecord
+		if err := admin.ReadAudit(&all, func(r admin.AuditRecord) { last = r }); err != nil {
 			t.Error(err)
+		}
+		// A crash behind the turn, before the first record.
+		if err := os.Rename(path, trail.old(1)); err != nil {
+			t.Fatal(err)
+		}
+		again := openTrail(t, w, path)
+		if err := again.Append(admin.AuditRecord{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := again.Records(time.Time{}, 1); got[0].Seq != last.Seq+1 || got[0].Previous != last.Hash {
+			t.Errorf("record %d does not follow from record %d", got[0].Seq, last.Seq)
 		}
 	})
 }

@@ -41,6 +41,9 @@ type Trail struct {
 // and the log says so: a hub that does not start would serve who broke it.
 func OpenTrail(path string, log *slog.Logger) (*Trail, error) {
 	t := &Trail{path: path, max: trailBytes}
+	if err := t.before(); err != nil {
+		log.Error("the audit file before this one cannot be read; the chain goes on behind what could", "file", t.old(1), "error", err)
+	}
 	err := t.open()
 	switch {
 	case errors.Is(err, admin.ErrAuditChain):
@@ -51,6 +54,7 @@ func OpenTrail(path string, log *slog.Logger) (*Trail, error) {
 			return nil, fmt.Errorf("admin: put the broken audit file aside: %w", err)
 		}
 		t.last, t.recent = admin.AuditRecord{}, nil
+		_ = t.before() // said already, if it was an error
 		err = t.open()
 	case errors.Is(err, admin.ErrAuditTail):
 		log.Warn("the last audit record was not whole, as after a crash; it is cut off", "file", path)
@@ -63,6 +67,20 @@ func OpenTrail(path string, log *slog.Logger) (*Trail, error) {
 		return nil, fmt.Errorf("admin: audit file: %w", err)
 	}
 	return t, nil
+}
+
+// before reads the file that was turned over last: its records can be asked for, and if nothing follows it yet, as after a crash
+// between the two, the chain goes on from it.
+func (t *Trail) before() error {
+	f, err := os.Open(t.old(1))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return admin.ReadAudit(f, t.keep)
 }
 
 // open reads what is there. t.size is where the last whole record ends.
@@ -148,7 +166,8 @@ func (t *Trail) turn() error {
 
 func (t *Trail) old(n int) string { return fmt.Sprintf("%s.%d", t.path, n) }
 
-// Records since a time, the last of them at most limit, oldest first. Of the file that is written now, at most 10,000.
+// Records since a time, the last of them at most limit, oldest first. At most 10,000 are kept for it, of this file and the one
+// before.
 func (t *Trail) Records(since time.Time, limit int) []admin.AuditRecord {
 	t.mu.Lock()
 	defer t.mu.Unlock()
